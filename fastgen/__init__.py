@@ -1,0 +1,1 @@
+"""fastgen: vectors, chains of transformations and every step of them, as training data."""

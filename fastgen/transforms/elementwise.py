@@ -1,0 +1,126 @@
+"""Elementwise: y[i] depends on x[i] alone."""
+
+from fastgen import modular
+from fastgen.jit import jit
+from fastgen.trace import code
+from fastgen.transforms.base import transformation
+
+
+@transformation(code=1, a="element", b="constant", argument="modulus", degenerate={0: "changes nothing"})
+def add(x, k, steps, c):
+    """Add a constant: y[i] = x[i] + c (mod k). A step is (x[i], c, y[i]).
+
+    >>> steps = []
+    >>> add([3, 1, 4], 5, steps, 2)
+    [0, 3, 1]
+    >>> steps
+    [(1, 3, 2, 0), (1, 1, 2, 3), (1, 4, 2, 1)]
+    """
+    y = [(value + c) % k for value in x]
+    steps.extend((value, c, result) for value, result in zip(x, y, strict=True))
+    return y
+
+
+@add.kernel
+def _add(x, y, trace, op, k, c):
+    for i in range(x.shape[0]):
+        _add_row(x[i], y[i], trace[i], op, k, x.dtype.type(c))
+
+
+@jit
+def _add_row(x, y, trace, op, k, c):
+    for r in range(x.size):
+        y[r] = modular.add(x[r], c, k)
+        trace[r] = code(trace, op, x[r], c, y[r])
+
+
+@transformation(
+    code=2,
+    a="element",
+    b="constant",
+    argument="modulus",
+    degenerate={0: "makes every element 0", 1: "changes nothing"},
+)
+def multiply(x, k, steps, c):
+    """Multiply by a constant: y[i] = x[i] * c (mod k). A step is (x[i], c, y[i]).
+
+    >>> steps = []
+    >>> multiply([3, 1, 4], 5, steps, 2)
+    [1, 2, 3]
+    >>> steps
+    [(2, 3, 2, 1), (2, 1, 2, 2), (2, 4, 2, 3)]
+    """
+    y = [value * c % k for value in x]
+    steps.extend((value, c, result) for value, result in zip(x, y, strict=True))
+    return y
+
+
+@multiply.kernel
+def _multiply(x, y, trace, op, k, c):
+    m = modular.reciprocal(x, k)
+    for i in range(x.shape[0]):
+        _multiply_row(x[i], y[i], trace[i], op, k, m, x.dtype.type(c))
+
+
+@jit
+def _multiply_row(x, y, trace, op, k, m, c):
+    for r in range(x.size):
+        y[r] = modular.multiply(x[r], c, k, m)
+        trace[r] = code(trace, op, x[r], c, y[r])
+
+
+@transformation(code=3, a="constant", b="element")
+def negate(x, k, steps):
+    """Negate: y[i] = 0 - x[i] (mod k). A step is (0, x[i], y[i]).
+
+    >>> steps = []
+    >>> negate([3, 0, 4], 5, steps)
+    [2, 0, 1]
+    >>> steps
+    [(3, 0, 3, 2), (3, 0, 0, 0), (3, 0, 4, 1)]
+    """
+    y = [-value % k for value in x]
+    steps.extend((0, value, result) for value, result in zip(x, y, strict=True))
+    return y
+
+
+@negate.kernel
+def _negate(x, y, trace, op, k, c):
+    for i in range(x.shape[0]):
+        _negate_row(x[i], y[i], trace[i], op, k, x.dtype.type(0))
+
+
+@jit
+def _negate_row(x, y, trace, op, k, zero):
+    for r in range(x.size):
+        y[r] = modular.subtract(zero, x[r], k)
+        trace[r] = code(trace, op, zero, x[r], y[r])
+
+
+@transformation(code=4, a="element", b="element")
+def square(x, k, steps):
+    """Square: y[i] = x[i] * x[i] (mod k). A step is (x[i], x[i], y[i]).
+
+    >>> steps = []
+    >>> square([3, 0, 4], 5, steps)
+    [4, 0, 1]
+    >>> steps
+    [(4, 3, 3, 4), (4, 0, 0, 0), (4, 4, 4, 1)]
+    """
+    y = [value * value % k for value in x]
+    steps.extend((value, value, result) for value, result in zip(x, y, strict=True))
+    return y
+
+
+@square.kernel
+def _square(x, y, trace, op, k, c):
+    m = modular.reciprocal(x, k)
+    for i in range(x.shape[0]):
+        _square_row(x[i], y[i], trace[i], op, k, m)
+
+
+@jit
+def _square_row(x, y, trace, op, k, m):
+    for r in range(x.size):
+        y[r] = modular.multiply(x[r], x[r], k, m)
+        trace[r] = code(trace, op, x[r], x[r], y[r])
