@@ -79,8 +79,9 @@ class Record:
         trace: uint32|uint64[step, row]     filled with the step codes (`trace.code(trace, op, a, b, r)`)
         op, k, c: int64                     the record's code, the modulus, the argument (0 where there is none)
 
-        Rows share chain and length. The inner loop goes over rows, in a function of its own over 1-D rows, which
-        LLVM then vectorises. Nothing is raised; results equal the reference's exactly.
+        Rows share chain and length. The loop over rows stands in a function of its own for one position, which LLVM
+        vectorises (a double loop it does not: 1.1 instead of 0.1 ns per element of cumsum). Nothing is raised;
+        results equal the reference's exactly.
         """
         self._kernel = jit(function)
         return self._kernel

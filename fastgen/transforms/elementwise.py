@@ -24,14 +24,14 @@ def add(x, k, steps, c):
 @add.kernel
 def _add(x, y, trace, op, k, c):
     for i in range(x.shape[0]):
-        _add_row(x[i], y[i], trace[i], op, k, x.dtype.type(c))
+        _add_row(x, y, trace, i, op, k, x.dtype.type(c))
 
 
 @jit
-def _add_row(x, y, trace, op, k, c):
-    for r in range(x.size):
-        y[r] = modular.add(x[r], c, k)
-        trace[r] = code(trace, op, x[r], c, y[r])
+def _add_row(x, y, trace, i, op, k, c):
+    for r in range(x.shape[1]):
+        y[i, r] = modular.add(x[i, r], c, k)
+        trace[i, r] = code(trace, op, x[i, r], c, y[i, r])
 
 
 @transformation(
@@ -59,14 +59,14 @@ def multiply(x, k, steps, c):
 def _multiply(x, y, trace, op, k, c):
     m = modular.reciprocal(x, k)
     for i in range(x.shape[0]):
-        _multiply_row(x[i], y[i], trace[i], op, k, m, x.dtype.type(c))
+        _multiply_row(x, y, trace, i, op, k, m, x.dtype.type(c))
 
 
 @jit
-def _multiply_row(x, y, trace, op, k, m, c):
-    for r in range(x.size):
-        y[r] = modular.multiply(x[r], c, k, m)
-        trace[r] = code(trace, op, x[r], c, y[r])
+def _multiply_row(x, y, trace, i, op, k, m, c):
+    for r in range(x.shape[1]):
+        y[i, r] = modular.multiply(x[i, r], c, k, m)
+        trace[i, r] = code(trace, op, x[i, r], c, y[i, r])
 
 
 @transformation(code=3, a="constant", b="element")
@@ -87,14 +87,14 @@ def negate(x, k, steps):
 @negate.kernel
 def _negate(x, y, trace, op, k, c):
     for i in range(x.shape[0]):
-        _negate_row(x[i], y[i], trace[i], op, k, x.dtype.type(0))
+        _negate_row(x, y, trace, i, op, k, x.dtype.type(0))
 
 
 @jit
-def _negate_row(x, y, trace, op, k, zero):
-    for r in range(x.size):
-        y[r] = modular.subtract(zero, x[r], k)
-        trace[r] = code(trace, op, zero, x[r], y[r])
+def _negate_row(x, y, trace, i, op, k, zero):
+    for r in range(x.shape[1]):
+        y[i, r] = modular.subtract(zero, x[i, r], k)
+        trace[i, r] = code(trace, op, zero, x[i, r], y[i, r])
 
 
 @transformation(code=4, a="element", b="element")
@@ -116,11 +116,11 @@ def square(x, k, steps):
 def _square(x, y, trace, op, k, c):
     m = modular.reciprocal(x, k)
     for i in range(x.shape[0]):
-        _square_row(x[i], y[i], trace[i], op, k, m)
+        _square_row(x, y, trace, i, op, k, m)
 
 
 @jit
-def _square_row(x, y, trace, op, k, m):
-    for r in range(x.size):
-        y[r] = modular.multiply(x[r], x[r], k, m)
-        trace[r] = code(trace, op, x[r], x[r], y[r])
+def _square_row(x, y, trace, i, op, k, m):
+    for r in range(x.shape[1]):
+        y[i, r] = modular.multiply(x[i, r], x[i, r], k, m)
+        trace[i, r] = code(trace, op, x[i, r], x[i, r], y[i, r])

@@ -101,8 +101,8 @@ def _rank(x, y, trace, op, k, c):
         for i in range(x.shape[0]):
             count[:] = 0
             for j in range(x.shape[0]):
-                _count_less(x[j], x[i], count)
-            _rank_row(x[i], count, y[i], trace[i], op, k, m)
+                _count_less(x, j, i, count)
+            _rank_row(x, count, y, trace, i, op, k, m)
     else:
         order, spare = np.empty(x.shape[0], np.int64), np.empty(x.shape[0], np.int64)
         for r in range(x.shape[1]):
@@ -117,16 +117,16 @@ def _rank(x, y, trace, op, k, c):
 
 
 @jit
-def _count_less(x, than, count):
-    for r in range(x.size):
-        count[r] += x[r] < than[r]
+def _count_less(x, j, i, count):
+    for r in range(x.shape[1]):
+        count[r] += x[j, r] < x[i, r]
 
 
 @jit
-def _rank_row(x, count, y, trace, op, k, m):
-    for r in range(x.size):
-        y[r] = modular.multiply(count[r], x.dtype.type(1), k, m)
-        trace[r] = code(trace, op, x[r], count[r], y[r])
+def _rank_row(x, count, y, trace, i, op, k, m):
+    for r in range(x.shape[1]):
+        y[i, r] = modular.multiply(count[r], x.dtype.type(1), k, m)
+        trace[i, r] = code(trace, op, x[i, r], count[r], y[i, r])
 
 
 @jit
@@ -135,10 +135,10 @@ def _sort_by(x, y, trace, op, flip, mask):
     if x.shape[0] <= NETWORK:
         keys = np.empty(x.shape, trace.dtype)
         for i in range(x.shape[0]):
-            _key_row(x[i], keys[i], i, flip, mask)
+            _key_row(x, keys, i, flip, mask)
         _merge_exchange(keys)
         for i in range(x.shape[0]):
-            _sorted_row(keys[i], y[i], trace[i], op, i)
+            _sorted_row(keys, y, trace, i, op)
     else:
         order, spare = np.empty(x.shape[0], np.int64), np.empty(x.shape[0], np.int64)
         for r in range(x.shape[1]):
@@ -151,16 +151,16 @@ def _sort_by(x, y, trace, op, flip, mask):
 @jit
 def _key_row(x, keys, i, flip, mask):
     """Fields like those of a step code: the value, then its position, then what is compared first."""
-    for r in range(x.size):
-        keys[r] = code(keys, x[r], i, (x[r] ^ flip) & mask, 0)
+    for r in range(x.shape[1]):
+        keys[i, r] = code(keys, x[i, r], i, (x[i, r] ^ flip) & mask, 0)
 
 
 @jit
-def _sorted_row(keys, y, trace, op, i):
+def _sorted_row(keys, y, trace, i, op):
     field = keys.itemsize * 2
-    for r in range(y.size):
-        y[r] = y.dtype.type(keys[r])
-        trace[r] = code(trace, op, i, y.dtype.type(keys[r] >> field), y[r])
+    for r in range(y.shape[1]):
+        y[i, r] = keys[i, r]
+        trace[i, r] = code(trace, op, i, y.dtype.type(keys[i, r] >> field), y[i, r])
 
 
 @jit
@@ -176,7 +176,7 @@ def _merge_exchange(keys):
         while True:
             for i in range(length - distance):
                 if i & p == remainder:
-                    _exchange_row(keys[i], keys[i + distance])
+                    _exchange_row(keys, i, i + distance)
             if q == p:
                 break
             distance, q, remainder = q - p, q // 2, p
@@ -184,11 +184,11 @@ def _merge_exchange(keys):
 
 
 @jit
-def _exchange_row(low, high):
-    for r in range(low.size):
-        smaller, larger = min(low[r], high[r]), max(low[r], high[r])
-        low[r] = smaller
-        high[r] = larger
+def _exchange_row(keys, i, j):
+    for r in range(keys.shape[1]):
+        smaller, larger = min(keys[i, r], keys[j, r]), max(keys[i, r], keys[j, r])
+        keys[i, r] = smaller
+        keys[j, r] = larger
 
 
 @jit

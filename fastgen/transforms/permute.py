@@ -6,11 +6,11 @@ from fastgen.transforms.base import transformation
 
 
 @jit
-def _copy_row(x, y, trace, op, i, source):
+def _copy_row(x, y, trace, i, source, op):
     """The step every permutation logs: y[i] = x[source] as (i, source, y[i])."""
-    for r in range(x.size):
-        y[r] = x[r]
-        trace[r] = code(trace, op, i, source, y[r])
+    for r in range(x.shape[1]):
+        y[i, r] = x[source, r]
+        trace[i, r] = code(trace, op, i, source, y[i, r])
 
 
 def _copy(x, sources, steps):
@@ -36,7 +36,7 @@ def reverse(x, k, steps):
 def _reverse(x, y, trace, op, k, c):
     length = x.shape[0]
     for i in range(length):
-        _copy_row(x[length - 1 - i], y[i], trace[i], op, i, length - 1 - i)
+        _copy_row(x, y, trace, i, length - 1 - i, op)
 
 
 @transformation(code=10, a="position", b="source", argument="length", degenerate={0: "changes nothing"})
@@ -57,7 +57,7 @@ def _rotate(x, y, trace, op, k, c):
     length = x.shape[0]
     for i in range(length):
         source = (i + c) % length
-        _copy_row(x[source], y[i], trace[i], op, i, source)
+        _copy_row(x, y, trace, i, source, op)
 
 
 @transformation(code=11, a="position", b="source")
@@ -78,7 +78,7 @@ def _swap_pairs(x, y, trace, op, k, c):
     length = x.shape[0]
     for i in range(length):
         source = min(i ^ 1, length - 1)
-        _copy_row(x[source], y[i], trace[i], op, i, source)
+        _copy_row(x, y, trace, i, source, op)
 
 
 @transformation(code=12, a="position", b="source")
@@ -103,4 +103,4 @@ def _interleave(x, y, trace, op, k, c):
     half = (length + 1) // 2
     for i in range(length):
         source = i // 2 + half * (i % 2)
-        _copy_row(x[source], y[i], trace[i], op, i, source)
+        _copy_row(x, y, trace, i, source, op)

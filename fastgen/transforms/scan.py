@@ -1,7 +1,5 @@
 """Scans: y[i] depends on x[i] and on what came before it."""
 
-import numpy as np
-
 from fastgen import modular
 from fastgen.jit import jit
 from fastgen.trace import code
@@ -28,16 +26,19 @@ def cumsum(x, k, steps):
 
 @cumsum.kernel
 def _cumsum(x, y, trace, op, k, c):
-    _cumsum_row(np.zeros_like(x[0]), x[0], y[0], trace[0], op, k)
+    for r in range(x.shape[1]):
+        y[0, r] = x[0, r]
+        trace[0, r] = code(trace, op, 0, x[0, r], y[0, r])
     for i in range(1, x.shape[0]):
-        _cumsum_row(y[i - 1], x[i], y[i], trace[i], op, k)
+        _cumsum_row(x, y, trace, i, op, k)
 
 
 @jit
-def _cumsum_row(total, x, y, trace, op, k):
-    for r in range(x.size):
-        y[r] = modular.add(total[r], x[r], k)
-        trace[r] = code(trace, op, total[r], x[r], y[r])
+def _cumsum_row(x, y, trace, i, op, k):
+    for r in range(x.shape[1]):
+        total = y[i - 1, r]
+        y[i, r] = modular.add(total, x[i, r], k)
+        trace[i, r] = code(trace, op, total, x[i, r], y[i, r])
 
 
 @transformation(code=6, a="element", b="element")
@@ -60,16 +61,18 @@ def difference(x, k, steps):
 
 @difference.kernel
 def _difference(x, y, trace, op, k, c):
-    _difference_row(np.zeros_like(x[0]), x[0], y[0], trace[0], op, k)
+    for r in range(x.shape[1]):
+        y[0, r] = x[0, r]
+        trace[0, r] = code(trace, op, x[0, r], 0, y[0, r])
     for i in range(1, x.shape[0]):
-        _difference_row(x[i - 1], x[i], y[i], trace[i], op, k)
+        _difference_row(x, y, trace, i, op, k)
 
 
 @jit
-def _difference_row(before, x, y, trace, op, k):
-    for r in range(x.size):
-        y[r] = modular.subtract(x[r], before[r], k)
-        trace[r] = code(trace, op, x[r], before[r], y[r])
+def _difference_row(x, y, trace, i, op, k):
+    for r in range(x.shape[1]):
+        y[i, r] = modular.subtract(x[i, r], x[i - 1, r], k)
+        trace[i, r] = code(trace, op, x[i, r], x[i - 1, r], y[i, r])
 
 
 @transformation(code=7, a="previous result", b="element")
@@ -92,16 +95,19 @@ def cummax(x, k, steps):
 
 @cummax.kernel
 def _cummax(x, y, trace, op, k, c):
-    _cummax_row(x[0], x[0], y[0], trace[0], op)
+    for r in range(x.shape[1]):
+        y[0, r] = x[0, r]
+        trace[0, r] = code(trace, op, x[0, r], x[0, r], y[0, r])
     for i in range(1, x.shape[0]):
-        _cummax_row(y[i - 1], x[i], y[i], trace[i], op)
+        _cummax_row(x, y, trace, i, op)
 
 
 @jit
-def _cummax_row(largest, x, y, trace, op):
-    for r in range(x.size):
-        y[r] = max(largest[r], x[r])
-        trace[r] = code(trace, op, largest[r], x[r], y[r])
+def _cummax_row(x, y, trace, i, op):
+    for r in range(x.shape[1]):
+        largest = y[i - 1, r]
+        y[i, r] = max(largest, x[i, r])
+        trace[i, r] = code(trace, op, largest, x[i, r], y[i, r])
 
 
 @transformation(code=8, a="previous result", b="element")
@@ -124,13 +130,16 @@ def cummin(x, k, steps):
 
 @cummin.kernel
 def _cummin(x, y, trace, op, k, c):
-    _cummin_row(x[0], x[0], y[0], trace[0], op)
+    for r in range(x.shape[1]):
+        y[0, r] = x[0, r]
+        trace[0, r] = code(trace, op, x[0, r], x[0, r], y[0, r])
     for i in range(1, x.shape[0]):
-        _cummin_row(y[i - 1], x[i], y[i], trace[i], op)
+        _cummin_row(x, y, trace, i, op)
 
 
 @jit
-def _cummin_row(least, x, y, trace, op):
-    for r in range(x.size):
-        y[r] = min(least[r], x[r])
-        trace[r] = code(trace, op, least[r], x[r], y[r])
+def _cummin_row(x, y, trace, i, op):
+    for r in range(x.shape[1]):
+        least = y[i - 1, r]
+        y[i, r] = min(least, x[i, r])
+        trace[i, r] = code(trace, op, least, x[i, r], y[i, r])

@@ -1,0 +1,158 @@
+"""What an example is before anything is done to it: a chain of its split, and a vector.
+
+The words of an example (see `rng`) are used in this order:
+
+- word 0: its length, if the split's lengths are a range (uniform), then its chain (by an alias table);
+- words 1, 2, ...: its elements, `digits_per_word(k)` to a word, independent and uniform.
+
+No distribution is off by a relative error of more than 2^-32: elements of one word have k^digits <= 2^32 values, a power of
+two where it is 2^32; the alias table's column and threshold take at most 26 bits of word 0 and leave 38.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastgen import rng
+from fastgen.config import Config
+from fastgen.jit import jit
+from fastgen.lanes import store_word
+from fastgen.split import Split
+
+TILE = 1024
+"""Rows drawn together: their words and digits stay in the first-level cache."""
+
+THRESHOLD_BITS = 48
+"""Bits of an entry of the alias table that are its threshold; the other 16 are the alias."""
+
+
+def digits_per_word(k: int) -> int:
+    """How many elements one 64-bit word gives: the most of 8, 4, 2 with k^digits <= 2^32.
+
+    >>> [digits_per_word(k) for k in (2, 16, 17, 256, 257, 65_536)]
+    [8, 8, 4, 4, 2, 2]
+    """
+    return 8 if k <= 16 else 4 if k <= 256 else 2
+
+
+class AliasTable(NamedTuple):
+    """One draw from a discrete distribution in O(1): Walker's method, the table made as by Vose (1991)."""
+
+    outcomes: np.ndarray[Any, Any]
+    """uint16[column]: what a column stands for below its threshold."""
+    entries: np.ndarray[Any, Any]
+    """uint64[column]: threshold << 16 | what it stands for from the threshold on."""
+
+
+def alias_table(outcomes: Sequence[int], weights: Sequence[Fraction]) -> AliasTable:
+    """The table for outcomes (below 2^16) with the given probabilities, made in exact arithmetic."""
+    columns = len(outcomes)
+    heights = [weight * columns for weight in weights]
+    small = [column for column in range(columns) if heights[column] < 1]
+    large = [column for column in range(columns) if heights[column] >= 1]
+    entries = list(outcomes)  # threshold 0: always the alias, here the column's own outcome
+    while small:
+        column, donor = small.pop(), large[-1]
+        entries[column] = int(heights[column] * 2**THRESHOLD_BITS) << 16 | outcomes[donor]
+        heights[donor] -= 1 - heights[column]
+        if heights[donor] < 1:
+            small.append(large.pop())
+    return AliasTable(np.array(outcomes, np.uint16), np.array(entries, np.uint64))
+
+
+@lru_cache(maxsize=64)
+def chain_table(split: Split) -> AliasTable:
+    """The table from which a split's examples draw their chain."""
+    return alias_table(split.chains, split.weights)
+
+
+def draw(config: Config, split: Split, index: int) -> tuple[int, list[int]]:
+    """Chain id and vector of one example: the reference of `draw_chains` and `draw_vectors`."""
+    word, *_ = rng.words(config.seed, split.stream, index, 1)
+    length, word = rng.digit(word, split.length.max - split.length.min + 1)
+    length += split.length.min
+    table = chain_table(split)
+    column, word = rng.digit(word, len(table.entries))
+    entry = int(table.entries[column])
+    chain = int(table.outcomes[column]) if word >> 16 < entry >> 16 else entry & 0xFFFF
+
+    per_word = digits_per_word(config.k)
+    x = []
+    for word in rng.words(config.seed, split.stream, index, 1 + -(-length // per_word))[1:]:
+        for _ in range(min(per_word, length - len(x))):
+            element, word = rng.digit(word, config.k)
+            x.append(element)
+    return chain, x
+
+
+@jit
+def draw_chains(seed, stream, start, shortest, longest, outcomes, entries, chain, length, second):
+    """Fill chain: uint16[row], length: int32[row] and second: uint64[row], the word 1 of every row."""
+    word = np.empty(TILE, np.uint64)
+    for first in range(0, chain.size, TILE):
+        last = min(first + TILE, chain.size)
+        tile = word[: last - first]
+        rng.fill_words(seed, stream, start + np.uint64(first), np.uint64(0), tile, second[first:last])
+        _choose(tile, shortest, longest, outcomes, entries, chain[first:last], length[first:last])
+
+
+@jit
+def _choose(word, shortest, longest, outcomes, entries, chain, length):
+    lengths, columns = np.uint64(longest - shortest + 1), np.uint64(entries.size)
+    sixteen = np.uint64(16)
+    for r in range(word.size):
+        extra, rest = rng.take_digit(word[r], lengths)
+        column, rest = rng.take_digit(rest, columns)
+        entry = entries[column]
+        chain[r] = outcomes[column] if rest >> sixteen < entry >> sixteen else entry
+        length[r] = shortest + np.int32(extra)
+
+
+@jit
+def draw_vectors(seed, stream, start, k, per_word, length, second, offsets, x):
+    """Fill x: uint8|uint16[element], row r from offsets[r] on, with uniform elements.
+
+    `second: uint64[row]` is each row's word 1, from `draw_chains`; it is used up.
+    Eight bytes of elements are put together in one word, for all rows of a tile, and stored at once.
+    """
+    per_store = 8 // x.itemsize
+    stored, spare = np.empty(TILE, np.uint64), np.empty(TILE, np.uint64)
+    for first in range(0, length.size, TILE):
+        last = min(first + TILE, length.size)
+        rows = last - first
+        packed, odd, even = stored[:rows], spare[:rows], second[first:last]
+        packed[:] = 0
+        longest = length[first:last].max()
+        for i in range(longest):
+            word, place = 1 + i // per_word, i % per_word
+            if place == 0 and word % 2 == 0:
+                rng.fill_words(seed, stream, start + np.uint64(first), np.uint64(word // 2), odd, even)
+            slot = i % per_store
+            _digit_row(odd if word % 2 == 0 else even, np.uint64(k), packed, np.uint64(slot * 8 * x.itemsize))
+            if slot == per_store - 1 or i == longest - 1:
+                _store_row(packed, length[first:last], offsets[first:last], x, i - slot, per_store)
+                packed[:] = 0
+
+
+@jit
+def _digit_row(word, k, packed, shift):
+    for r in range(word.size):
+        element, rest = rng.take_digit(word[r], k)
+        word[r] = rest
+        packed[r] |= element << shift
+
+
+@jit
+def _store_row(packed, length, offsets, x, position, per_store):
+    for r in range(packed.size):
+        left = length[r] - position
+        if left >= per_store:
+            store_word(x, offsets[r] + position, packed[r])
+        else:
+            for i in range(left):
+                x[offsets[r] + position + i] = packed[r] >> np.uint64(i * 8 * x.itemsize)
