@@ -51,7 +51,7 @@ class Example:
 
 def example(config: Config, split: str, index: int) -> Example:
     """Example `index` of a split, in plain Python: the definition of what row `index` of its files holds. O(1)."""
-    chain_id, x = sample.draw(config, config.splits[split], index)
+    chain_id, x = sample.draw(config, config.find(split), index)
     chain = config.chains[chain_id]
     y, steps = x, []
     for transformation in chain.transformations:

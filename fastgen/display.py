@@ -1,0 +1,94 @@
+"""What a config and its examples look like to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from fastgen.config import Config
+from fastgen.engine import Example, example
+from fastgen.split import contained
+from fastgen.transforms import RECORDS, split_head
+from fastgen.write import File
+
+
+def show_example(example: Example) -> str:
+    """One example in the words of the text format, a transformation per line, with what its steps consist of."""
+    width = max(map(len, example.chain))
+    length = len(example.x)
+    lines = [f"{_numbers(example.x)} -> {_numbers(example.y)} :"]
+    for depth, head in enumerate(example.chain):
+        name, _ = split_head(head) or ("", None)
+        steps = example.steps[depth * length : (depth + 1) * length]
+        end = "." if depth == len(example.chain) - 1 else ";"
+        written = " , ".join(f"{a} {b} {r}" for _, a, b, r in steps)
+        lines.append(f"  {head:{width}} {written} {end}   ({', '.join(RECORDS[name].roles)})")
+    return "\n".join(lines)
+
+
+def show_layers(config: Config) -> str:
+    """The graph: a line per layer, the vertices with their labels, then how many paths and chains there are."""
+    graph = config.graph
+    cells = [
+        [f"{layer * graph.width + place}:{vertex.head}" for place, vertex in enumerate(graph.layer(layer))]
+        for layer in range(graph.layers)
+    ]
+    rows = [[f"layer {layer}", *line] for layer, line in enumerate(cells)]
+    counts = [
+        [length, graph.paths(length), sum(len(chain) == length for chain in config.chains)]
+        for length in range(config.chain.min, config.chain.max + 1)
+    ]
+    return columns(rows) + "\n\n" + columns([["chain length", "paths", "chains"], *counts])
+
+
+def show_splits(config: Config) -> str:
+    """The splits: rows, chains, lengths."""
+    rows: list[Sequence[Any]] = [["split", "examples", "chains", "length", "chains of"]]
+    for split in config.splits:
+        low, high = split.length.min, split.length.max
+        rows.append([split.name, split.rows, len(split.chains), low if low == high else f"{low}-{high}", split.of or ""])
+    return columns(rows)
+
+
+def show_summary(config: Config, files: Mapping[str, File], rows: int, seconds: float) -> str:
+    """What a run made: `rows` examples in `seconds`, of all that the corpus holds; and one example, whole."""
+    total = sum(file.bytes for file in files.values())
+    speed = amount(rows / seconds, "examples/s")
+    lines = [show_splits(config), "", f"{len(files)} files, {amount(total, 'B')}, in {config.out}; {seconds:.1f} s, {speed}"]
+    train = config.splits[0]
+    for split in config.splits[1:]:
+        if split.of is None:
+            share = float(contained(split, train, config.chains))
+            lines.append(f"{share:.0%} of {split.name} runs a chain that stands whole inside a chain of {train.name}")
+    first = example(config, train.name, 0)
+    return "\n".join([*lines, "", f"{train.name} 0", show_example(first)])
+
+
+def columns(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as aligned columns: numbers to the right, with thousands separated."""
+    text = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*text, strict=True)]
+    right = [isinstance(cell, int) for cell in list(rows)[-1]]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in text
+    )
+
+
+def amount(number: float, unit: str) -> str:
+    """A size for reading: 4.07 GB, 38.2 M examples/s.
+
+    >>> amount(4_070_000_000, "B"), amount(123, "examples/s")
+    ('4.07 GB', '123 examples/s')
+    """
+    for prefix, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {prefix}{unit}" if unit == "B" else f"{number / size:.3g} {prefix} {unit}"
+    return f"{number:.0f} {unit}"
+
+
+def _numbers(vector: Sequence[int]) -> str:
+    return " ".join(map(str, vector))

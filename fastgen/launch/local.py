@@ -1,0 +1,58 @@
+"""All shards on this machine, by threads.
+
+Threads rather than processes: kernels and pyarrow release the GIL, so two threads are as fast as two processes
+(see benchmarks/), with one copy of the compiled code, and an interrupt reaches all of them at once.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from threading import Event
+
+from fastgen.config import Config
+from fastgen.engine import Rows, program
+from fastgen.shard import Shard, generate
+from fastgen.write import File, group_rows
+
+
+class _Stopped(Exception):
+    """Ends a shard that is no longer wanted."""
+
+
+def run(config: Config, shards: Sequence[Shard], progress: Callable[[int], None]) -> Iterator[File]:
+    """Make the shards with `config.workers` threads; yield each file when it is finished, in any order.
+
+    `progress` is called with numbers of rows, from the threads. When the caller stops, by an exception or otherwise, the shards under way are given up
+    within one row group (about 0.1 s), and their unfinished files removed.
+    """
+    program(config)  # compile once, not in every thread
+    stopping = Event()
+    spare: queue.SimpleQueue[Rows] = queue.SimpleQueue()
+
+    def report(rows: int) -> None:
+        if stopping.is_set():
+            raise _Stopped
+        progress(rows)
+
+    def work(shard: Shard) -> File:
+        try:
+            rows = spare.get_nowait()
+        except queue.Empty:
+            rows = Rows(config, group_rows(config))
+        try:
+            return generate(config, shard, rows, report)
+        finally:
+            spare.put(rows)
+
+    with ThreadPoolExecutor(config.workers, thread_name_prefix="fastgen") as pool:
+        pending = {pool.submit(work, shard) for shard in shards}
+        try:
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            stopping.set()
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,82 @@
+"""python -m fastgen.run: generate a corpus."""
+
+from __future__ import annotations
+
+import sys
+import time
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from fastgen.config import Config, command
+
+if TYPE_CHECKING:
+    from fastgen.shard import Shard
+    from fastgen.write import File
+
+
+def job(config: Config) -> None:
+    """Write the corpus of a config into `config.out`; finished files that are there already stay.
+
+    Raises ConfigError where `out` holds something else; SystemExit, with a message, where it can't be written (1) or
+    on an interrupt (130).
+    """
+    from fastgen import display, write  # display, write and shard import Numba and pyarrow, which --help does without
+    from fastgen.shard import plan
+
+    started = time.perf_counter()
+    for warning in config.warnings:
+        print(f"fastgen: warning: {warning}", file=sys.stderr)
+    shards = plan(config)
+    try:
+        there = write.read_manifest(config)
+        todo = [shard for shard in shards if shard.file not in there.files]
+        if there.complete and not todo:
+            print(f"{config.out} holds this corpus already, whole: nothing to do")
+            return
+        if there.files:
+            print(
+                f"{config.out} holds {len(there.files)} of the {len(shards)} files already: going on", file=sys.stderr
+            )
+        made = _generate(config, todo, there.files)
+    except OSError as error:
+        print(f"fastgen: {error.filename or config.out}: {error.strerror or error}", file=sys.stderr)
+        print("fastgen: finished files are kept; the same command goes on when the cause is removed", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("\nfastgen: interrupted; finished files are kept, and the same command goes on", file=sys.stderr)
+        raise SystemExit(130) from None
+    rows = sum(shard.stop - shard.start for shard in todo)
+    print(display.show_summary(config, made, rows, time.perf_counter() - started))
+
+
+def _generate(config: Config, todo: list[Shard], files: dict[str, File]) -> dict[str, File]:
+    """Make the shards that are to do, and what stands beside the data. Returns all files of the corpus by name."""
+    from tqdm import tqdm
+
+    from fastgen import display, engine, write
+    from fastgen.launch import local
+
+    files = dict(files)
+    write.prepare(config)
+    write.write_manifest(config, files.values(), complete=False)
+    write.write_chains(config)
+    lock = Lock()
+    total = sum(shard.stop - shard.start for shard in todo)
+    with tqdm(total=total, desc="compiling", unit=" examples", unit_scale=True, disable=None) as bar:
+
+        def progress(rows: int) -> None:
+            with lock:
+                bar.set_description_str("", refresh=False)
+                bar.update(rows)
+
+        for file in local.run(config, todo, progress):
+            files[file.file] = file
+            write.write_manifest(config, files.values(), complete=False)
+    write.write_card(config, display.show_example(engine.example(config, config.splits[0].name, 0)))
+    write.write_manifest(config, files.values(), complete=True)
+    write.tidy(config)
+    return files
+
+
+if __name__ == "__main__":
+    command("run", job)

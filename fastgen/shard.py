@@ -1,0 +1,81 @@
+"""A shard: one file's worth of examples, and the pure function that makes it.
+
+`generate(config, shard, out)` needs nothing but its arguments, so that any worker, process or machine can run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from fastgen.config import Config
+from fastgen.engine import Rows, fill
+from fastgen.split import Split
+from fastgen.write import File, as_table, file_rows, group_rows, options, schema, write_parquet
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Examples start..stop-1 of a split: its file `number` of `total`."""
+
+    split: Split
+    number: int
+    total: int
+    start: int
+    stop: int
+
+    @property
+    def file(self) -> str:
+        """Path below the folder `out`."""
+        name = self.split.name
+        return f"data/split={name}/{name}-{self.number:05d}-of-{self.total:05d}.parquet"
+
+
+def plan(config: Config) -> tuple[Shard, ...]:
+    """Every shard of the corpus, known before the first is made."""
+    rows = file_rows(config)
+    return tuple(
+        Shard(split, number, -(-split.rows // rows), start, min(start + rows, split.rows))
+        for split in config.splits
+        for number, start in enumerate(range(0, split.rows, rows))
+    )
+
+
+def generate(
+    config: Config, shard: Shard, rows: Rows | None = None, progress: Callable[[int], None] = lambda rows: None
+) -> File:
+    """Make a shard's examples and write its file below `config.out`. `rows` (of `group_rows(config)`) is reused.
+
+    Calls `progress` with the number of rows of each row group that is written; what it raises ends the shard.
+    Raises OSError where the file can't be written. Whatever is raised, no file appears.
+    """
+    rows = rows or Rows(config, group_rows(config))
+
+    def tables() -> Iterator[pa.Table]:
+        for start in range(shard.start, shard.stop, group_rows(config)):
+            fill(rows, config, shard.split, start, min(start + group_rows(config), shard.stop))
+            yield as_table(config, rows, start)
+            progress(rows.count)
+
+    size, digest = write_parquet(Path(config.out), shard.file, schema(config), tables(), **options(config))
+    return File(shard.file, shard.split.name, shard.stop - shard.start, shard.start, size, digest)
+
+
+def table(config: Config, split: str, start: int, stop: int) -> pa.Table:
+    """Examples start..stop-1 of a split as an Arrow table, the same rows as in the files; nothing is written.
+
+    The range may go past the split's rows: a split has 2^64 examples, of which a corpus holds the first.
+    Raises ValueError for a split that does not exist, or a range that is not one.
+    """
+    found = config.find(split)
+    if not 0 <= start <= stop <= 2**64:
+        raise ValueError(f"start={start}, stop={stop}: must be 0 <= start <= stop <= 2^64")
+    pieces = []
+    for first in range(start, stop, group_rows(config)):
+        rows = Rows(config, min(group_rows(config), stop - first))
+        fill(rows, config, found, first, first + min(group_rows(config), stop - first))
+        pieces.append(as_table(config, rows, first))
+    return pa.concat_tables(pieces) if pieces else schema(config).empty_table()
