@@ -227,32 +227,26 @@ def _apply(chain, length, order, k, starts, addresses, codes, arguments, offsets
         _load(x, offsets, group, words[:padded], before, n)
         for r in range(padded):
             places[r] = trace_offsets[group[r]] if r < group.size else trace.size - (starts[c + 1] - starts[c]) * n
+        vector, result = before[:size].reshape(shape), after[:size].reshape(shape)
+        logged = codes_tile[:size].reshape(shape)
         for step in range(starts[c], starts[c + 1]):
-            call(
-                addresses[step],
-                before[:size].reshape(shape),
-                after[:size].reshape(shape),
-                codes_tile[:size].reshape(shape),
-                codes[step],
-                k,
-                arguments[step],
-            )
-            _store_codes(codes_tile, n, padded, trace, places, group.size)
-            before, after = after, before
-        _store(before, n, y, offsets, group, words[:padded])
+            call(addresses[step], vector, result, logged, codes[step], k, arguments[step])
+            _store_codes(logged, trace, places, group.size)
+            vector, result = result, vector
+        _store(vector, y, offsets, group, words[:padded])
         first = last
 
 
 @jit
 def _load(x, offsets, group, words, tile, length):
     """Vectors of a group to position-major; rows that pad the tile are 0."""
-    rows, per_word, bits = words.size, 8 // x.itemsize, np.uint64(8 * x.itemsize)
+    per_word = 8 // x.itemsize
     words[group.size :] = 0
     for i in range(0, length, per_word):
         for r in range(group.size):
             words[r] = load_word(x, offsets[group[r]] + i)
         for j in range(min(per_word, length - i)):
-            _unpack_row(words, np.uint64(j) * bits, tile[(i + j) * rows : (i + j + 1) * rows])
+            _unpack_row(words, np.uint64(8 * x.itemsize * j), tile[(i + j) * words.size : (i + j + 1) * words.size])
 
 
 @jit
@@ -262,19 +256,19 @@ def _unpack_row(words, shift, tile):
 
 
 @jit
-def _store(tile, length, y, offsets, group, words):
+def _store(tile, y, offsets, group, words):
     """Position-major results of a group back to their rows."""
-    rows, per_word, bits = words.size, 8 // y.itemsize, np.uint64(8 * y.itemsize)
+    length, per_word = tile.shape[0], 8 // y.itemsize
     if length < per_word:
         for r in range(group.size):
             for i in range(length):
-                y[offsets[group[r]] + i] = tile[i * rows + r]
+                y[offsets[group[r]] + i] = tile[i, r]
         return
     for i in range(0, length, per_word):
         i = min(i, length - per_word)  # the last word overlaps the one before it rather than the next row
         words[:] = 0
         for j in range(per_word):
-            _pack_row(tile[(i + j) * rows : (i + j + 1) * rows], np.uint64(j) * bits, words)
+            _pack_row(tile[i + j], np.uint64(8 * y.itemsize * j), words)
         for r in range(group.size):
             store_word(y, offsets[group[r]] + i, words[r])
 
@@ -286,12 +280,13 @@ def _pack_row(tile, shift, words):
 
 
 @jit
-def _store_codes(tile, length, rows, trace, places, count):
+def _store_codes(tile, trace, places, count):
     """Step codes of one transformation from [step, row] to places[row], and move the places on."""
+    length, rows = tile.shape
     if length < LANES:
         for r in range(count):
             for s in range(length):
-                trace[places[r] + s] = tile[s * rows + r]
+                trace[places[r] + s] = tile[s, r]
     else:
         for s in range(0, length, LANES):
             s = min(s, length - LANES)
