@@ -1,0 +1,810 @@
+"""The config: what is asked for, every rule about its values, and the only module that knows Hydra.
+
+Values come untyped, from the command line, YAML or a manifest, and are read by the rules below. All faults are
+reported at once, each with key, value, rule and remedy. Values are data: names are looked up, nothing is executed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.errors import OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fastgen.graph import Chain, Graph
+from fastgen.split import STRATEGIES, Length, Split, apportion, smallest, stream, weights
+
+if TYPE_CHECKING:  # these import Numba, which takes longer than all of --help: functions below import them when called
+    from fastgen.transforms import Transformation
+
+PACKAGE = Path(__file__).parent
+CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
+"""The folder of YAML files: inside the package in a wheel, beside it in a checkout."""
+
+COLUMNS = ("index", "x", "y", "chain_id", "chain", "trace")
+MOST_VERTICES = 16
+LARGEST = 65_536
+"""The largest k and length: fields of 16 bits in a step code (`trace.LARGEST`)."""
+
+CODECS: dict[str, tuple[int, range] | None] = {
+    "zstd": (1, range(1, 23)),
+    "gzip": (6, range(1, 10)),
+    "brotli": (5, range(12)),
+    "snappy": None,
+    "lz4": None,
+    "none": None,
+}
+"""name -> usual level and all of them, or None where the codec has no levels."""
+
+
+class ConfigError(ValueError):
+    """The config can't be used. Its text names every fault, one to a line."""
+
+
+@dataclass(frozen=True)
+class ChainLengths:
+    """How long chains are: min..max transformations, with a weight for each of these lengths."""
+
+    min: int
+    max: int
+    weights: tuple[Fraction, ...]
+
+
+@dataclass(frozen=True)
+class SplitSet:
+    """A record of `split.sets`, as given."""
+
+    name: str
+    chains: Fraction | None
+    """Its share of the chains, or None where it has those of another."""
+    n: int | None
+    """Its own number of rows, or None for its share of the rest."""
+    of: str | None
+    length: Length | None
+    """Its own lengths, or None for the config's."""
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """The section `split`."""
+
+    strategy: str
+    seed: int
+    sets: tuple[SplitSet, ...]
+
+
+@dataclass(frozen=True)
+class Parquet:
+    """How files are written. `level` is None where the codec has none; `row_group` counts rows."""
+
+    codec: str
+    level: int | None
+    row_group: int
+
+
+@dataclass(frozen=True)
+class Config:
+    """A config that keeps all rules, in canonical form: two spellings of one corpus are equal."""
+
+    n: int
+    k: int
+    length: Length
+    seed: int
+    out: str
+    graph: Graph
+    chain: ChainLengths
+    split: Splitting
+    columns: tuple[str, ...]
+    workers: int
+    shard: int
+    """Rows per file."""
+    parquet: Parquet
+    chains: tuple[Chain, ...] = field(hash=False)  # follows from the rest, and would take a millisecond to hash
+    """Every chain; the index is its `chain_id`."""
+    splits: tuple[Split, ...] = field(hash=False)
+    """In the order of the config. The first is what a model learns from."""
+    warnings: tuple[str, ...]
+    """What is allowed but hardly meant, a line each."""
+
+    @property
+    def longest(self) -> int:
+        """The longest vector of all splits, for which step codes are sized."""
+        return max(split.length.max for split in self.splits)
+
+    def find(self, name: str) -> Split:
+        """The split of that name. Raises ValueError where there is none."""
+        for split in self.splits:
+            if split.name == name:
+                return split
+        raise ValueError(f"{name}: {_unknown('split', name, [split.name for split in self.splits])}")
+
+    def identity(self) -> dict[str, Any]:
+        """What the bytes of a corpus depend on, as plain JSON values; not `workers`, not `out`. See `restore`."""
+        from fastgen.rng import STREAM_VERSION
+
+        return {
+            "stream_version": STREAM_VERSION,
+            "n": self.n,
+            "k": self.k,
+            "length": asdict(self.length),
+            "seed": self.seed,
+            "graph": {
+                "layers": self.graph.layers,
+                "width": self.graph.width,
+                "vertices": [vertex.head for vertex in self.graph.vertices],
+            },
+            "chain": {
+                "min": self.chain.min,
+                "max": self.chain.max,
+                "weights": [_number(weight) for weight in self.chain.weights],
+            },
+            "split": {
+                "strategy": self.split.strategy,
+                "seed": self.split.seed,
+                "sets": {
+                    record.name: {
+                        "chains": None if record.chains is None else _number(record.chains),
+                        "n": record.n,
+                        "of": record.of,
+                        "length": None if record.length is None else asdict(record.length),
+                    }
+                    for record in self.split.sets
+                },
+            },
+            "columns": list(self.columns),
+            "shard": self.shard,
+            "parquet": asdict(self.parquet),
+        }
+
+
+# Doors
+
+
+def compose(*overrides: str) -> Config:
+    """The config of `python -m fastgen.run` with these overrides: `compose("k=7", "graph=mixed")`.
+
+    Raises ConfigError.
+    """
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            values = hydra.compose("run", overrides=list(overrides))
+    except Exception as error:  # Hydra refuses values with errors of many kinds
+        raise ConfigError(_explain(error, KEYS)) from error
+    return resolve(_container(values))
+
+
+def restore(identity: Mapping[str, Any], out: str) -> Config:
+    """The config with this identity, of the corpus in the folder `out`. Raises ConfigError."""
+    from fastgen.rng import STREAM_VERSION
+
+    values = dict(identity)
+    if (version := values.pop("stream_version", None)) != STREAM_VERSION:
+        rule = f"this fastgen makes stream version {STREAM_VERSION}; install the one that made the corpus"
+        raise ConfigError(f"stream_version={_shown(version)}: {rule}")
+    return resolve(values | {"out": out, "workers": "auto"})
+
+
+def command(root: str, job: Callable[..., None], **extra: Callable[[Any], Any]) -> None:
+    """The command line of a module: `job(config, **extra)` for the config composed from `conf/<root>.yaml`.
+
+    `extra` are the keys that this root has besides those of `run`, each with the function that reads its value
+    (such as `whole(0, 100)`). A fault of the config, found here, by Hydra or by the job (ConfigError), is one message
+    and exit code 2. Every other error of the job passes.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
+    inside = False
+
+    @hydra.main(config_path=str(CONF), config_name=root, version_base="1.3")
+    def main(values: Any) -> None:
+        nonlocal inside
+        inside = True
+        try:
+            config, more = _resolve(_container(values), extra)
+            job(config, **more)
+        except ConfigError as error:
+            _refuse(error)
+        inside = False
+
+    with tempfile.TemporaryDirectory(prefix="fastgen-") as scratch:
+        os.environ["FASTGEN_SCRATCH"] = scratch  # hydra.sweep.dir, for the multirun.yaml that a sweep always writes
+        try:
+            main()
+        except Exception as error:
+            if inside:
+                raise
+            _refuse(_explain(error, (*KEYS, *extra)))
+
+
+def _refuse(message: object) -> None:
+    print(f"fastgen: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _container(values: Any) -> dict[str, Any]:
+    """The composed config as plain values, with interpolations resolved."""
+    try:
+        return dict(OmegaConf.to_container(values, resolve=True, throw_on_missing=True))  # type: ignore[arg-type]
+    except OmegaConfBaseException as error:
+        raise ConfigError(_explain(error, KEYS)) from error
+
+
+def _explain(error: Exception, known: Sequence[str]) -> str:
+    """What Hydra refuses, in a few lines, with the form that works where Hydra does not say it."""
+    text = re.split(r"\n+(?:Config search path|See https|    object_type)", str(error) or type(error).__name__)[0]
+    if match := re.match(r"Could not override '(.+?)'", text):
+        key = match[1]
+        parent, _, name = key.rpartition(".")
+        if parent.rpartition(".")[2] == "length":
+            return f"{key}: a range is given whole: {parent}={{min:4,max:9}}"
+        in_set = re.fullmatch(r"split\.sets\.\w+", parent)
+        if name not in SET_KEYS if in_set else parent != "split.sets":  # a new split needs a +, as Hydra's text says
+            siblings = [other.rpartition(".")[2] for other in known if other.rpartition(".")[0] == parent]
+            return f"{key}: {_unknown('key', name, SET_KEYS if in_set else siblings or known)}"
+    if isinstance(error, OverrideParseException):
+        text += f"\nin {error.override}"
+        text += "\na value that holds any of = , : [ ] { } needs quotes of its own: 'out=\"/data/a=b\"'"
+    elif "Config group override must be" in text:
+        text += "\na group takes the name of one of its files: graph=mixed, split=controls"
+    elif text.startswith("Error merging override graph.vertices"):
+        text += "\nlabels are the places in a list: graph.vertices.9=add5, or all of it, graph.vertices=[sort,add3,...]"
+    elif isinstance(error.__cause__, OmegaConfBaseException):
+        text += "\n" + str(error.__cause__).partition("\n")[0]
+    return text
+
+
+# Values
+
+
+KEYS = (
+    *("n", "k", "length", "seed", "out"),
+    *("graph", "graph.layers", "graph.width", "graph.vertices"),
+    *("chain", "chain.min", "chain.max", "chain.weights"),
+    *("split", "split.strategy", "split.seed", "split.sets"),
+    *("columns", "workers", "shard"),
+    *("parquet", "parquet.codec", "parquet.level", "parquet.row_group"),
+)
+SET_KEYS = ("chains", "n", "of", "length")
+
+_MISSING = object()
+_NUMBER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*((\.[0-9]*)?(e[+-]?[0-9]{1,3})?|/0*[1-9][0-9]*)", re.IGNORECASE)
+_LONGEST_TEXT = 100
+"""No number or head is longer; more would only cost time."""
+
+
+def resolve(values: Mapping[str, Any]) -> Config:
+    """The config of plain values: the keys of `conf/common.yaml`. Raises ConfigError that names every fault."""
+    return _resolve(values, {})[0]
+
+
+def _resolve(values: Mapping[str, Any], extra: Mapping[str, Callable[[Any], Any]]) -> tuple[Config, dict[str, Any]]:
+    faults: list[str] = []
+    tree = _section(faults, "", values, [*(key for key in KEYS if "." not in key), *extra])
+    more = {key: _read(faults, key, tree[key], reader) for key, reader in extra.items()}
+    fields = {key: _read(faults, key, tree[key], reader) for key, reader in READERS.items()}
+    n, k, length = fields["n"], fields["k"], fields["length"]
+
+    fields["parquet"] = _parquet(faults, tree["parquet"])
+    fields["split"] = _split(faults, tree["split"], length)
+    split = fields["split"]
+    lengths = [record.length or length for record in split.sets] if split and length else None
+    fields["graph"], layers = _graph(faults, tree["graph"], k, lengths)
+    fields["chain"] = _chain(faults, tree["chain"], layers)
+    graph, chain = fields["graph"], fields["chain"]
+    chains = graph.chains(chain.min, chain.max) if graph and chain else ()
+
+    rows: Any = _rows(faults, n, split) if n and split else None
+    parts: Any = _parts(faults, split, chain, chains) if split and chains else None
+    if faults:
+        count = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise ConfigError("\n  ".join([f"{count} in the config", *faults]))
+    fields |= {"chains": chains, "splits": _splits(split, length, chain, chains, rows, parts)}
+    fields["warnings"] = _warnings(fields)
+    return Config(**fields), more
+
+
+def _section(
+    faults: list[str], key: str, value: Any, known: Sequence[str], missing: object = _MISSING
+) -> dict[str, Any]:
+    """The values of a section by key. Keys that are not there are faults, unless a value for them is given."""
+    if not isinstance(value, Mapping):
+        if value is not _MISSING:
+            faults.append(f"{key}={_shown(value)}: must hold the keys {', '.join(known)}")
+        return dict.fromkeys(known, _MISSING)
+    prefix = key and f"{key}."
+    faults += [
+        f"{prefix}{_shown(name)}={_shown(value[name])}: {_unknown('key', name, known)}"
+        for name in value
+        if name not in known
+    ]
+    if missing is _MISSING:
+        faults += [f"{prefix}{name}: is missing; --cfg job shows a whole config" for name in known if name not in value]
+    return {name: value.get(name, missing) for name in known}
+
+
+def _read(faults: list[str], key: str, value: Any, reader: Callable[[Any], Any]) -> Any:
+    """What `reader` makes of a value; None where it is missing, or refused with a ValueError that says the rule."""
+    if value is _MISSING:
+        return None
+    try:
+        return reader(value)
+    except ValueError as rule:
+        faults.append(f"{key}={_shown(value)}: {rule}")
+        return None
+
+
+def whole(low: int, high: int) -> Callable[[Any], int]:
+    """The reader of a whole number from `low` to `high`: an int, or a float or text that means one (1e8, "1_000")."""
+
+    def read(value: Any) -> int:
+        number = _fraction(value)
+        if number is None or number.denominator != 1 or not low <= number <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(number)
+
+    return read
+
+
+def exact(value: Any) -> Fraction:
+    """The reader of a number that is not negative: 0.1 is exactly 1/10; text may be a ratio, "1/3"."""
+    number = _fraction(value)
+    if number is None or number < 0:
+        raise ValueError("must be a number, not negative, such as 0.2 or 1/3")
+    return number
+
+
+def _fraction(value: Any) -> Fraction | None:
+    """The number that a value means as it is written; None where it is no number."""
+    if isinstance(value, str) and len(value) <= _LONGEST_TEXT and _NUMBER.fullmatch(value):
+        return Fraction(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return Fraction(str(value))
+    return Fraction(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def one_of(what: str, known: Iterable[str]) -> Callable[[Any], str]:
+    """The reader of one of some names."""
+    names = tuple(known)
+
+    def read(value: Any) -> str:
+        if value not in names:
+            raise ValueError(_unknown(what, value, names))
+        return str(value)
+
+    return read
+
+
+def optional(reader: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The reader that lets null pass."""
+    return lambda value: None if value is None else reader(value)
+
+
+def lengths_of(value: Any) -> Length:
+    """The reader of a length, or of a range `{min, max}`."""
+    form = f"must be a whole number from 1 to {LARGEST}, or a range of them such as {{min:4,max:9}}"
+    try:
+        if not isinstance(value, Mapping):
+            value = {"min": value, "max": value}
+        if set(value) != {"min", "max"}:
+            raise ValueError
+        length = Length(whole(1, LARGEST)(value["min"]), whole(1, LARGEST)(value["max"]))
+    except ValueError:
+        raise ValueError(form) from None
+    if length.min > length.max:
+        raise ValueError("min is above max; exchange them")
+    return length
+
+
+def folder(value: Any) -> str:
+    """The reader of the path of a folder that is there or can be made."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("must be the path of a folder; a path of digits needs quotes of its own: \"out='2024'\"")
+    if os.path.isfile(value):
+        raise ValueError("is a file; name a folder")
+    return value
+
+
+def columns_of(value: Any) -> tuple[str, ...]:
+    """The reader of a list of columns; their order in files is always the same."""
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(f"must be a list of columns, such as [x,y,trace]; known: {', '.join(COLUMNS)}")
+    for column in value:
+        if column not in COLUMNS:
+            raise ValueError(f"{_shown(column)} is an {_unknown('column', column, COLUMNS)}")
+    if len(set(value)) < len(value):
+        raise ValueError("names a column twice; name each once")
+    return tuple(column for column in COLUMNS if column in value)
+
+
+def workers_of(value: Any) -> int:
+    """The reader of the number of workers: `auto` is the number of CPUs that this process may use."""
+    if value == "auto":
+        return cpus()
+    try:
+        return whole(1, 1024)(value)
+    except ValueError as rule:
+        raise ValueError(f"{rule}, or auto") from None
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "n": whole(1, 2**63 - 1),
+    "k": whole(2, LARGEST),
+    "length": lengths_of,
+    "seed": whole(0, 2**64 - 1),
+    "out": folder,
+    "columns": columns_of,
+    "workers": workers_of,
+    "shard": whole(1, 2**31 - 1),
+}
+"""The keys that can be read each on its own."""
+
+
+def _parquet(faults: list[str], value: Any) -> Parquet | None:
+    tree = _section(faults, "parquet", value, ("codec", "level", "row_group"))
+    codec = _read(faults, "parquet.codec", tree["codec"], one_of("codec", CODECS))
+    row_group = _read(faults, "parquet.row_group", tree["row_group"], whole(1, 2**31 - 1))
+
+    def level_of(value: Any) -> int | None:
+        if levels := CODECS[codec]:
+            usual, possible = levels
+            return usual if value is None else whole(possible[0], possible[-1])(value)
+        if value is not None:
+            raise ValueError(f"{codec} has no levels; parquet.level=null")
+        return None
+
+    level = _read(faults, "parquet.level", tree["level"], level_of) if codec else None
+    return Parquet(codec, level, row_group) if codec and row_group else None
+
+
+def _split(faults: list[str], value: Any, length: Length | None) -> Splitting | None:
+    known = len(faults)
+    tree = _section(faults, "split", value, ("strategy", "seed", "sets"))
+    strategy = _read(faults, "split.strategy", tree["strategy"], one_of("strategy", STRATEGIES))
+    seed = _read(faults, "split.seed", tree["seed"], whole(0, 2**64 - 1))
+    sets = tree["sets"]
+    if not isinstance(sets, Mapping) or not sets:
+        faults.append(f"split.sets={_shown(sets)}: must hold at least one split, such as {{train:{{chains:1}}}}")
+        return None
+
+    records = [_split_set(faults, name, record, sets, length) for name, record in sets.items()]
+    first = next(iter(sets))
+    if _of(sets[first]) is not None:
+        faults.append(
+            f"split.sets.{_shown(first)}: the first split is what a model learns from; put one with chains first"
+        )
+    for i, name in enumerate(sets):
+        for other in list(sets)[:i]:
+            if stream(str(other)) == stream(str(name)):
+                faults.append(f"split.sets.{name}: would get the same random stream as {other}; rename one")
+    shares = {record.name: record.chains for record in records if record and record.chains}
+    total = sum(shares.values(), Fraction(0))
+    if None not in records and abs(total - 1) > Fraction(1, 10**9):
+        given = ", ".join(f"{name} {_number(share)}" for name, share in shares.items())
+        faults.append(f"split.sets: the shares of chains ({given}) sum to {_number(total)}; make them sum to 1")
+    return Splitting(strategy, seed, tuple(filter(None, records))) if len(faults) == known else None
+
+
+def _split_set(
+    faults: list[str], name: Any, value: Any, sets: Mapping[Any, Any], length: Length | None
+) -> SplitSet | None:
+    key = f"split.sets.{_shown(name)}"
+    known = len(faults)
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        faults.append(f"{key}: a split's name is lower-case letters, digits and _, a letter first; rename it")
+    tree = _section(faults, key, value, SET_KEYS, missing=None)
+    chains = _read(faults, f"{key}.chains", tree["chains"], optional(_share))
+    n = _read(faults, f"{key}.n", tree["n"], optional(whole(1, 2**63 - 1)))
+    own = _read(faults, f"{key}.length", tree["length"], optional(lengths_of))
+
+    def of(value: Any) -> str | None:
+        others = [other for other in map(str, sets) if other != name and _of(sets.get(other)) is None]
+        if value == name:
+            raise ValueError(f"is the split itself; name another: {', '.join(others)}")
+        if isinstance(value, str) and value in sets and value not in others:
+            raise ValueError(f"is itself of {_of(sets[value])}; name that")
+        return one_of("split", others)(value)
+
+    target = _read(faults, f"{key}.of", tree["of"], optional(of))
+    if isinstance(value, Mapping):
+        if tree["of"] is None and tree["chains"] is None:
+            faults.append(
+                f"{key}: needs a share of the chains, {key}.chains=0.1, or those of another: {{of:train,n:20_000}}"
+            )
+        if tree["of"] is not None and tree["chains"] is not None:
+            faults.append(
+                f"{key}.chains={_shown(tree['chains'])}: it has the chains of {_shown(tree['of'])}; chains: null"
+            )
+        if tree["of"] is not None and tree["n"] is None:
+            faults.append(f"{key}.n=null: a split that is `of` another has no share of the rows; {key}.n=20_000")
+    if len(faults) > known:
+        return None
+    return SplitSet(name, chains, n, target, None if own == length else own)
+
+
+def _of(record: Any) -> Any:
+    return record.get("of") if isinstance(record, Mapping) else None
+
+
+def _share(value: Any) -> Fraction:
+    share = exact(value)
+    if not 0 < share <= 1:
+        raise ValueError("must be a share above 0 and at most 1, such as 0.2 or 1/3")
+    return share
+
+
+def _graph(
+    faults: list[str], value: Any, k: int | None, lengths: Sequence[Length] | None
+) -> tuple[Graph | None, int | None]:
+    """The graph, where it has no fault, and its number of layers, where that has none."""
+    known = len(faults)
+    tree = _section(faults, "graph", value, ("layers", "width", "vertices"))
+    layers = _read(faults, "graph.layers", tree["layers"], whole(1, MOST_VERTICES))
+    width = _read(faults, "graph.width", tree["width"], whole(1, MOST_VERTICES))
+    vertices = _read(faults, "graph.vertices", tree["vertices"], _labels)
+    if layers and width and layers * width > MOST_VERTICES:
+        rule = f"{layers} layers x {width} vertices = {layers * width}, at most {MOST_VERTICES}; lower one of them"
+        faults.append(f"graph.layers={layers}, graph.width={width}: {rule}")
+    elif layers and width and vertices is not None:
+        last = layers * width - 1
+        if without := [str(label) for label in range(last + 1) if label not in vertices]:
+            faults.append(f"graph.vertices: no transformation for label {', '.join(without)}; labels are 0..{last}")
+        if beyond := [str(label) for label in vertices if not 0 <= label <= last]:
+            faults.append(f"graph.vertices: label {', '.join(beyond)} does not exist; labels are 0..{last}, remove it")
+    transformations = {
+        label: _read(faults, f"graph.vertices[{label}]", head, lambda head: _transformation(head, k, lengths))
+        for label, head in (vertices or {}).items()
+    }
+    if len(faults) > known or not transformations:
+        return None, layers
+    return Graph(layers, width, tuple(transformations[label] for label in range(layers * width))), layers
+
+
+def _labels(value: Any) -> dict[int, Any]:
+    """Label -> head, of a list or of a mapping."""
+    if isinstance(value, list | tuple):
+        return dict(enumerate(value))
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            "must be a list of transformations by label, such as [sort,add3], or a mapping {0:sort,1:add3}"
+        )
+    try:
+        labels = {whole(0, 10**6)(label): head for label, head in value.items()}
+    except ValueError:
+        raise ValueError("its labels must be whole numbers: 0, 1, ...") from None
+    if len(labels) < len(value):
+        raise ValueError("names a label twice; name each once")
+    return labels
+
+
+def _transformation(head: Any, k: int | None, lengths: Sequence[Length] | None) -> Transformation:
+    """The reader of a transformation, with its argument in canonical form as far as k and the lengths are known."""
+    from fastgen.transforms import RECORDS, Transformation, split_head
+
+    match = re.match(r"[a-z_]+", head) if isinstance(head, str) else None
+    name = match[0] if match else ""
+    if name not in RECORDS:
+        records = sorted(RECORDS.values(), key=lambda record: record.code)
+        written = ", ".join(record.name + ("<c>" if record.argument else "") for record in records)
+        raise ValueError(_unknown("transformation", name or head, list(RECORDS), written))
+    record = RECORDS[name]
+    parsed = split_head(head) if len(head) <= _LONGEST_TEXT else None
+    if record.argument is None and parsed != (name, None):
+        raise ValueError(f"{name} takes no argument; write {name}")
+    if parsed is None or (parsed[1] is None and record.argument):
+        raise ValueError(
+            f"{name} needs an argument, a whole number of 0 or more glued on; write {name}<c>, such as {name}3"
+        )
+    argument = parsed[1]
+    if argument is not None and record.argument == "modulus" and k:
+        argument %= k
+    if argument is not None and record.argument == "length" and lengths:
+        longest = max(length.max for length in lengths)
+        if all(length.min == longest for length in lengths):
+            argument %= longest
+        elif argument >= longest:
+            raise ValueError(f"lengths differ, so the argument must be below the longest, {longest}")
+    return Transformation(record, argument)
+
+
+def _chain(faults: list[str], value: Any, layers: int | None) -> ChainLengths | None:
+    known = len(faults)
+    tree = _section(faults, "chain", value, ("min", "max", "weights"))
+    most = layers or MOST_VERTICES
+    longest = _read(faults, "chain.max", tree["max"], optional(_chain_length(most)))
+    shortest = _read(faults, "chain.min", tree["min"], optional(_chain_length(most)))
+    if layers is None or len(faults) > known:
+        return None
+    longest = longest or layers
+    shortest = shortest or min(2, longest)
+    if shortest > longest:
+        faults.append(f"chain.min={shortest}: is above chain.max={longest}; lower it, or raise chain.max")
+        return None
+
+    def weights_of(value: Any) -> tuple[Fraction, ...]:
+        lengths = range(shortest, longest + 1)
+        if value is None:
+            return (Fraction(1),) * len(lengths)
+        given = value
+        if isinstance(value, Mapping):
+            given = [value.get(length, value.get(str(length), _MISSING)) for length in lengths]
+        if not isinstance(given, list | tuple) or _MISSING in given or not len(given) == len(value) == len(lengths):
+            form = f"[{','.join('1' * len(lengths))}] or {{{','.join(f'{length}:1' for length in lengths)}}}"
+            raise ValueError(f"must give a weight to each length from {shortest} to {longest}, such as {form}")
+        weights = tuple(map(exact, given))
+        if not any(weights):
+            raise ValueError("one weight must be above 0")
+        return weights
+
+    weights = _read(faults, "chain.weights", tree["weights"], weights_of)
+    return ChainLengths(shortest, longest, weights) if weights else None
+
+
+def _chain_length(layers: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        try:
+            return whole(1, layers)(value)
+        except ValueError as rule:
+            raise ValueError(f"{rule}, the number of layers; or null") from None
+
+    return read
+
+
+def _rows(faults: list[str], n: int, split: Splitting) -> dict[str, int] | None:
+    """The rows of each split: its own n, or its share of what those leave of the total."""
+    own = {record.name: record.n for record in split.sets if record.n is not None}
+    shares = _shares(record for record in split.sets if record.n is None)
+    taken = sum(own.values())
+    named = ", ".join(f"{name} {rows}" for name, rows in own.items())
+    if not shares:
+        if n != taken:
+            faults.append(f"n={n}: every split has an n of its own ({named}), and together they are {taken}; n={taken}")
+        return own
+    least = taken + smallest(shares)
+    if n < least:
+        rule = f"the splits' own n ({named}) leave" if own else "is"
+        faults.append(f"n={n}: {rule} too few for every split to have a row; the smallest n is {least}")
+        return None
+    return own | apportion(n - taken, shares)
+
+
+def _parts(
+    faults: list[str], split: Splitting, chain: ChainLengths, chains: tuple[Chain, ...]
+) -> dict[str, tuple[int, ...]]:
+    """The ids of the chains of each split that has chains of its own."""
+    by_length = _by_length(chain)
+    parts = STRATEGIES[split.strategy](chains, _shares(split.sets), split.seed)
+    for record in split.sets:
+        if record.chains is not None and not any(by_length[len(chains[i])] for i in parts[record.name]):
+            rule = (
+                f"would get none of the {len(chains)} chains; give it more, about {math.ceil(1e4 / len(chains)) / 1e4}"
+            )
+            if parts[record.name]:
+                rule = "would get only chains of a length with weight 0; change chain.weights, or give it more"
+            faults.append(f"split.sets.{record.name}.chains={_number(record.chains)}: {rule}")
+    return parts
+
+
+def _splits(
+    split: Splitting,
+    length: Length,
+    chain: ChainLengths,
+    chains: tuple[Chain, ...],
+    rows: Mapping[str, int],
+    parts: Mapping[str, tuple[int, ...]],
+) -> tuple[Split, ...]:
+    def make(record: SplitSet) -> Split:
+        ids = parts[record.of or record.name]
+        probabilities = weights([chains[i] for i in ids], _by_length(chain))
+        own = record.length or length
+        return Split(record.name, rows[record.name], own, ids, probabilities, record.of, stream(record.name))
+
+    return tuple(map(make, split.sets))
+
+
+def _shares(records: Iterable[SplitSet]) -> dict[str, Fraction]:
+    return {record.name: record.chains for record in records if record.chains is not None}
+
+
+def _by_length(chain: ChainLengths) -> dict[int, Fraction]:
+    return dict(zip(range(chain.min, chain.max + 1), chain.weights, strict=True))
+
+
+def _warnings(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """One line for each thing that is allowed but hardly meant."""
+    lines = []
+    for label, vertex in enumerate(fields["graph"].vertices):
+        if why := vertex.record.degenerate.get(vertex.argument):
+            lines.append(f"graph.vertices[{label}]={vertex.head}: {why}")
+    for split in fields["splits"]:
+        if split.length.min == 1:
+            lines.append(f"split {split.name}: vectors of length 1, on which most transformations change nothing")
+        # k^64 is above every n, so that longer vectors need not be counted.
+        lengths = range(min(split.length.min, 64), min(split.length.max, 64) + 1)
+        vectors = sum(fields["k"] ** length for length in lengths)
+        pairs = vectors * sum(weight > 0 for weight in split.weights)
+        if split.rows > pairs:
+            lines.append(f"split {split.name}: {split.rows} rows of only {pairs} distinct pairs of vector and chain")
+    return tuple(lines)
+
+
+# Words
+
+
+def _number(value: Fraction) -> int | float | str:
+    """A fraction as a JSON value that `exact` reads back as the same fraction."""
+    if value.denominator == 1:
+        return int(value)
+    return float(value) if Fraction(str(float(value))) == value else str(value)
+
+
+def _shown(value: Any, depth: int = 3) -> str:
+    """A value as it is typed on the command line, cut to a part of a line."""
+    if value is None or isinstance(value, bool):
+        text = "null" if value is None else str(value).lower()
+    elif isinstance(value, Mapping | list | tuple) and not depth:
+        text = "..."
+    elif isinstance(value, Mapping):
+        text = "{" + ",".join(f"{_shown(key)}:{_shown(item, depth - 1)}" for key, item in value.items()) + "}"
+    elif isinstance(value, list | tuple):
+        text = "[" + ",".join(_shown(item, depth - 1) for item in value) + "]"
+    elif isinstance(value, int) and value.bit_length() > 256:
+        text = "..."
+    else:
+        text = str(value) if str(value).isprintable() and str(value) else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _unknown(what: str, value: Any, known: Sequence[str], listed: str = "") -> str:
+    close = get_close_matches(_shown(value), known, n=1)
+    nearest = f"; the nearest is {close[0]}" if close else ""
+    return f"unknown {what}{nearest}; known: {listed or ', '.join(known)}"
+
+
+# Workers
+
+
+def cpus() -> int:
+    """How many CPUs this process may use: by its affinity and by the quota of its control groups."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([allowed, *map(math.ceil, _quotas(Path("/")))]))
+
+
+def _quotas(root: Path) -> list[Fraction]:
+    """The limits, in CPUs, of the control groups (Linux; version 1 or 2) that this process is in."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    quotas = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        group = mount / path.lstrip("/")
+        for folder in (group, *group.parents):  # limits of parents hold too; a container sees its own at the mount
+            try:
+                if controllers:
+                    quota, period = (
+                        (folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period")
+                    )
+                else:
+                    quota, period = (folder / "cpu.max").read_text().split()
+                if quota not in ("max", "-1"):
+                    quotas.append(Fraction(int(quota), int(period)))
+            except OSError:
+                pass
+            if folder == mount:
+                break
+    return quotas

@@ -1,0 +1,146 @@
+"""Chains and rows shared out among the splits, in exact arithmetic.
+
+Both are apportioned by the divisor method of Sainte-Lague (Webster). It is house-monotone: with one row more no split
+gets fewer, so that a run of n is a prefix of every larger one. Rounding each share of n is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import groupby
+
+from fastgen.graph import Chain
+
+
+@dataclass(frozen=True)
+class Length:
+    """The lengths of a split's vectors: uniform over min..max."""
+
+    min: int
+    max: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split, as the rest of fastgen uses it."""
+
+    name: str
+    rows: int
+    length: Length
+    chains: tuple[int, ...] = field(hash=False)  # a thousand values: too many to hash at every look-up in a cache
+    """Ids of its chains, ascending."""
+    weights: tuple[Fraction, ...] = field(hash=False)
+    """The probability of each of these chains; the sum is 1. Zero where its length has no weight."""
+    of: str | None
+    """The split whose chains it shares, or None where they are its own."""
+    stream: int
+    """32 bits for the random streams of its examples."""
+
+
+def stream(name: str) -> int:
+    """The stream of a split: a hash of 32 bits that is the same everywhere.
+
+    >>> stream("train"), stream("validation")
+    (3293867793, 3441280152)
+    """
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
+
+
+def apportion(n: int, shares: Mapping[str, Fraction]) -> dict[str, int]:
+    """Share `n` seats out in proportion to `shares` (positive, of any sum).
+
+    Each seat goes to the largest share / (2 * seats + 1), of equal ones to the first. Takes O(splits) steps, not O(n).
+
+    >>> apportion(10, {"train": Fraction(8, 10), "validation": Fraction(2, 10)})
+    {'train': 8, 'validation': 2}
+    """
+    total = sum(shares.values())
+    # The seats at which share / (2 * seats + 1) >= total / (2n - splits): the first of the sequence, and all of n but
+    # at most as many as there are splits.
+    seats = {name: max(0, (share * (2 * n - len(shares)) / total + 1) // 2) for name, share in shares.items()}
+    for _ in range(n - sum(seats.values())):
+        seats[max(shares, key=lambda name: shares[name] / (2 * seats[name] + 1))] += 1
+    return seats
+
+
+def smallest(shares: Mapping[str, Fraction]) -> int:
+    """The smallest n of which `apportion` gives every split something.
+
+    >>> smallest({"train": Fraction(8, 10), "validation": Fraction(2, 10)})
+    3
+    """
+    # A split's first seat comes after those of others at which their share / (2 * seats + 1) is at least its own share.
+    enough = sum((share / min(shares.values()) + 1) // 2 for share in shares.values())
+    low, high = 0, enough
+    while low < high:
+        middle = (low + high) // 2
+        if all(apportion(middle, shares).values()):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+Strategy = Callable[[Sequence[Chain], Mapping[str, Fraction], int], dict[str, tuple[int, ...]]]
+
+STRATEGIES: dict[str, Strategy] = {}
+"""name -> function `(chains, shares, seed)` that gives every split of `shares` the ids of its chains."""
+
+
+def strategy(function: Strategy) -> Strategy:
+    """Declare a strategy, under the function's name."""
+    STRATEGIES[function.__name__] = function
+    return function
+
+
+@strategy
+def random(chains: Sequence[Chain], shares: Mapping[str, Fraction], seed: int) -> dict[str, tuple[int, ...]]:
+    """Every chain to one split, at random, in the same proportion at every length and exactly so over all.
+
+    Which chain goes where depends on the seed, on the heads of the chains of its length and on nothing else.
+    """
+
+    def key(chain_id: int) -> bytes:
+        text = " ".join(chains[chain_id].heads)
+        return hashlib.blake2b(text.encode(), key=seed.to_bytes(8, "little")).digest()
+
+    ids: dict[str, list[int]] = {name: [] for name in shares}
+    done = 0
+    by_length = sorted(range(len(chains)), key=lambda chain_id: len(chains[chain_id]))
+    for _, same_length in groupby(by_length, key=lambda chain_id: len(chains[chain_id])):
+        ordered = sorted(same_length, key=key)
+        before, after = apportion(done, shares), apportion(done + len(ordered), shares)
+        done += len(ordered)
+        rest = iter(ordered)
+        for name in shares:
+            ids[name] += [next(rest) for _ in range(after[name] - before[name])]
+    return {name: tuple(sorted(chosen)) for name, chosen in ids.items()}
+
+
+def weights(chains: Sequence[Chain], by_length: Mapping[int, Fraction]) -> tuple[Fraction, ...]:
+    """The probability of each of a split's chains: of its length, then of its paths among those of that length.
+
+    `by_length` is renormalised over the lengths that the split has. At least one of them must have a weight.
+    """
+    paths: dict[int, int] = {}
+    for chain in chains:
+        paths[len(chain)] = paths.get(len(chain), 0) + chain.paths
+    total = sum(by_length[length] for length in paths)
+    return tuple(by_length[len(chain)] / total * Fraction(chain.paths, paths[len(chain)]) for chain in chains)
+
+
+def contained(split: Split, train: Split, chains: Sequence[Chain]) -> Fraction:
+    """The expected share of a split's rows whose chain stands whole, without a gap, inside a chain of `train`."""
+    inside = {part for chain_id in train.chains for part in _parts(chains[chain_id].heads)}
+    rows = zip(split.chains, split.weights, strict=True)
+    return sum((weight for chain_id, weight in rows if chains[chain_id].heads in inside), Fraction(0))
+
+
+def _parts(heads: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+    """Every run of neighbours in a chain, itself included."""
+    for start in range(len(heads)):
+        for stop in range(start + 1, len(heads) + 1):
+            yield heads[start:stop]

@@ -1,0 +1,610 @@
+"""The rules about values: each fault alone, what is canonical, what is derived, and the way to a manifest and back."""
+
+import json
+import re
+import sys
+from fractions import Fraction
+
+import hydra
+import pytest
+from omegaconf import OmegaConf
+
+from fastgen import trace
+from fastgen.config import (
+    CODECS,
+    COLUMNS,
+    CONF,
+    KEYS,
+    LARGEST,
+    SET_KEYS,
+    ConfigError,
+    Length,
+    _quotas,
+    command,
+    compose,
+    cpus,
+    exact,
+    resolve,
+    restore,
+    whole,
+)
+from fastgen.rng import STREAM_VERSION
+from fastgen.split import apportion, stream
+from fastgen.transforms import RECORDS
+
+GRAPHS = sorted(path.stem for path in (CONF / "graph").glob("*.yaml"))
+SPLITS = sorted(path.stem for path in (CONF / "split").glob("*.yaml"))
+
+
+def values(*overrides):
+    """What Hydra composes: plain, unread values."""
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return OmegaConf.to_container(hydra.compose("run", overrides=list(overrides)))
+
+
+@pytest.fixture(scope="module")
+def default():
+    return values()
+
+
+def changed(tree, **changes):
+    """A copy with the values at some dotted keys replaced (`__` for a dot); `...` takes the key away."""
+    tree = json.loads(json.dumps(tree))
+    for key, value in changes.items():
+        *parents, name = key.split("__")
+        section = tree
+        for parent in parents:
+            section = section[int(parent) if isinstance(section, list) else parent]
+        if value is ...:
+            del section[name]
+        else:
+            section[int(name) if isinstance(section, list) else name] = value
+    return tree
+
+
+def faults_of(tree):
+    with pytest.raises(ConfigError) as caught:
+        resolve(tree)
+    return str(caught.value).split("\n  ")[1:]
+
+
+TRAIN = {"chains": 1}
+OWN = {"chains": 0.5, "n": 10}
+
+FAULTS = [
+    # the change, the start of the one line of message, and what else it says
+    ({"n": 0}, "n=0: ", "from 1 to"),
+    ({"n": 1.5}, "n=1.5: ", "whole number"),
+    ({"n": True}, "n=true: ", "whole number"),
+    ({"n": None}, "n=null: ", "whole number"),
+    ({"n": [1, 2]}, "n=[1,2]: ", "whole number"),
+    ({"n": "many"}, "n=many: ", "whole number"),
+    ({"n": "1__0"}, "n=1__0: ", "whole number"),
+    ({"n": "0x10"}, "n=0x10: ", "whole number"),
+    ({"n": float("inf")}, "n=inf: ", "whole number"),
+    ({"n": float("nan")}, "n=nan: ", "whole number"),
+    ({"n": 2**63}, "n=9223372036854775808: ", "from 1 to 9223372036854775807"),
+    ({"n": "1e999"}, "n=1e999: ", "whole number"),
+    ({"n": 2}, "n=2: ", "the smallest n is 3"),
+    ({"n": ...}, "n: is missing", "--cfg job"),
+    ({"k": 1}, "k=1: ", "from 2 to 65536"),
+    ({"k": 65537}, "k=65537: ", "from 2 to 65536"),
+    ({"length": 0}, "length=0: ", "from 1 to 65536"),
+    ({"length": 65537}, "length=65537: ", "from 1 to 65536"),
+    ({"length": {"min": 4}}, "length={min:4}: ", "{min:4,max:9}"),
+    ({"length": {"min": 4, "max": 9, "step": 2}}, "length={min:4,max:9,step:2}: ", "{min:4,max:9}"),
+    ({"length": {"min": 9, "max": 4}}, "length={min:9,max:4}: ", "min is above max"),
+    ({"seed": -1}, "seed=-1: ", "from 0 to 18446744073709551615"),
+    ({"seed": 2**64}, "seed=18446744073709551616: ", "from 0 to 18446744073709551615"),
+    ({"out": ""}, "out='': ", "folder"),
+    ({"out": 2024}, "out=2024: ", "\"out='2024'\""),
+    ({"out": "a\0b"}, r"out='a\x00b': ", "folder"),
+    ({"out": __file__}, "out=", "is a file"),
+    ({"workers": 0}, "workers=0: ", "or auto"),
+    ({"workers": "all"}, "workers=all: ", "or auto"),
+    ({"shard": 0}, "shard=0: ", "from 1 to"),
+    ({"columns": []}, "columns=[]: ", "[x,y,trace]"),
+    ({"columns": "x"}, "columns=x: ", "must be a list"),
+    ({"columns": ["x", "traces"]}, "columns=[x,traces]: ", "the nearest is trace"),
+    ({"columns": ["x", {"y": 1}]}, "columns=[x,{y:1}]: ", "unknown column"),
+    ({"columns": ["x", "x"]}, "columns=[x,x]: ", "twice"),
+    ({"parquet__codec": "zip"}, "parquet.codec=zip: ", "the nearest is gzip"),
+    ({"parquet__codec": ["zstd"]}, "parquet.codec=[zstd]: ", "unknown codec"),
+    ({"parquet__level": 23}, "parquet.level=23: ", "from 1 to 22"),
+    ({"parquet": {"codec": "snappy", "level": 1, "row_group": 10}}, "parquet.level=1: ", "parquet.level=null"),
+    ({"parquet__row_group": 0}, "parquet.row_group=0: ", "from 1 to"),
+    ({"parquet": 5}, "parquet=5: ", "codec, level, row_group"),
+    ({"typo": 1}, "typo=1: unknown key", "known: n, k"),
+    ({"lenght": 8}, "lenght=8: unknown key", "the nearest is length"),
+    ({"graph__vertex": []}, "graph.vertex=[]: unknown key", "the nearest is vertices"),
+    ({"chain__lenght": 1}, "chain.lenght=1: unknown key", "known: min, max, weights"),
+    ({"split__sed": 1}, "split.sed=1: unknown key", "the nearest is seed"),
+    ({"split__sets__train__chain": 1}, "split.sets.train.chain=1: unknown key", "the nearest is chains"),
+    ({"parquet___target_": "os.system"}, "parquet._target_=os.system: unknown key", "known: codec"),
+    # the graph
+    ({"graph__layers": 5}, "graph.layers=5, graph.width=4: ", "= 20, at most 16"),
+    ({"graph__layers": 0}, "graph.layers=0: ", "from 1 to 16"),
+    ({"graph__layers": 3}, "graph.vertices: label 12, 13, 14, 15 does not exist", "0..11"),
+    ({"graph__vertices": ["sort"] * 15}, "graph.vertices: no transformation for label 15", "0..15"),
+    (
+        {"graph__vertices": {label: "sort" for label in range(1, 16)}},
+        "graph.vertices: no transformation for label 0",
+        "",
+    ),
+    ({"graph__vertices": {"zero": "sort"}}, "graph.vertices={zero:sort}: ", "labels must be whole numbers"),
+    ({"graph__vertices": "sort"}, "graph.vertices=sort: ", "must be a list"),
+    (
+        {"graph__vertices__9": "sorted"},
+        "graph.vertices[9]=sorted: unknown transformation; the nearest is sort; ",
+        "add<c>",
+    ),
+    ({"graph__vertices__9": "Sort"}, "graph.vertices[9]=Sort: unknown transformation; the nearest is sort; ", ""),
+    ({"graph__vertices__9": 5}, "graph.vertices[9]=5: unknown transformation", ""),
+    ({"graph__vertices__9": None}, "graph.vertices[9]=null: unknown transformation", ""),
+    ({"graph__vertices__9": "add"}, "graph.vertices[9]=add: add needs an argument", "such as add3"),
+    ({"graph__vertices__9": "sort3"}, "graph.vertices[9]=sort3: sort takes no argument", "write sort"),
+    ({"graph__vertices__9": "add-3"}, "graph.vertices[9]=add-3: add needs an argument", "0 or more"),
+    ({"graph__vertices__9": "add3.5"}, "graph.vertices[9]=add3.5: add needs an argument", ""),
+    ({"graph__vertices__9": "add" + "9" * 9999}, "graph.vertices[9]=add999", "..."),
+    (
+        {"graph__vertices__12": "rotate9", "length": {"min": 4, "max": 9}},
+        "graph.vertices[12]=rotate9: ",
+        "below the longest, 9",
+    ),
+    # chains
+    ({"chain__min": 0}, "chain.min=0: ", "from 1 to 4"),
+    ({"chain__max": 5}, "chain.max=5: ", "from 1 to 4, the number of layers"),
+    ({"chain__min": 4, "chain__max": 3}, "chain.min=4: ", "above chain.max=3"),
+    ({"chain__weights": [1, 2]}, "chain.weights=[1,2]: ", "each length from 2 to 4, such as [1,1,1]"),
+    ({"chain__weights": {2: 1, 3: 1}}, "chain.weights={2:1,3:1}: ", "{2:1,3:1,4:1}"),
+    ({"chain__weights": {2: 1, 3: 1, 4: 1, 5: 1}}, "chain.weights={2:1,3:1,4:1,5:1}: ", "each length"),
+    ({"chain__weights": [1, -1, 1]}, "chain.weights=[1,-1,1]: ", "not negative"),
+    ({"chain__weights": [1, "x", 1]}, "chain.weights=[1,x,1]: ", "must be a number"),
+    ({"chain__weights": [0, 0, 0]}, "chain.weights=[0,0,0]: ", "above 0"),
+    # splits
+    ({"split__strategy": "rando"}, "split.strategy=rando: ", "the nearest is random"),
+    ({"split__seed": -1}, "split.seed=-1: ", "from 0"),
+    ({"split__sets": {}}, "split.sets={}: ", "at least one split"),
+    ({"split__sets": {"train": 5}}, "split.sets.train=5: ", "chains, n, of, length"),
+    ({"split__sets": {"Train": TRAIN}}, "split.sets.Train: ", "lower-case"),
+    ({"split__sets": {"a.b": TRAIN}}, "split.sets.a.b: ", "lower-case"),
+    ({"split__sets": {"train": {}}}, "split.sets.train: needs a share", "split.sets.train.chains=0.1"),
+    ({"split__sets__train__chains": 0.9}, "split.sets: ", "(train 0.9, validation 0.2) sum to 1.1"),
+    ({"split__sets__train__chains": 0.8 + 3e-9}, "split.sets: ", "make them sum to 1"),
+    ({"split__sets__train__chains": 0}, "split.sets.train.chains=0: ", "above 0"),
+    ({"split__sets__train__chains": "1/0"}, "split.sets.train.chains=1/0: ", "must be a number"),
+    (
+        {"split__sets": {"train": {"chains": 0.9999}, "test": {"chains": 0.0001}}},
+        "split.sets.test.chains=0.0001: ",
+        "432",
+    ),
+    (
+        {"split__sets": {"train": {"chains": 0.6}, "test": {"chains": 0.4}}, "graph": "small1"},
+        "graph=small1: ",
+        "layers",
+    ),
+    ({"split__sets__validation__n": 0}, "split.sets.validation.n=0: ", "from 1"),
+    ({"split__sets__validation__n": 1_000_000}, "n=1000000: ", "the smallest n is 1000001"),
+    ({"split__sets": {"train": OWN, "test": OWN}}, "n=1000000: ", "together they are 20; n=20"),
+    ({"split__sets__seen": {"of": "trian", "n": 5}}, "split.sets.seen.of=trian: ", "the nearest is train"),
+    ({"split__sets__seen": {"of": "seen", "n": 5}}, "split.sets.seen.of=seen: ", "itself"),
+    ({"split__sets__seen": {"of": "train"}}, "split.sets.seen.n=null: ", "split.sets.seen.n=20_000"),
+    ({"split__sets__seen": {"of": "train", "n": 5, "chains": 0.1}}, "split.sets.seen.chains=0.1: ", "chains: null"),
+    ({"split__sets__train__length": 0}, "split.sets.train.length=0: ", "from 1"),
+    ({"split__sets": {"seen": {"of": "train", "n": 5}, "train": TRAIN}}, "split.sets.seen: the first split", ""),
+]
+
+
+@pytest.mark.parametrize(("change", "start", "more"), FAULTS, ids=[start for _, start, _ in FAULTS])
+def test_a_fault_is_one_line_with_key_value_rule_and_remedy(default, change, start, more):
+    (line,) = faults_of(changed(default, **change))
+    assert line.startswith(start)
+    assert more in line
+    assert len(line) < 500
+
+
+def test_an_of_whose_target_is_an_of_names_the_split_to_take(default):
+    sets = {"a": {"of": "train", "n": 5}, "b": {"of": "a", "n": 5}}
+    assert faults_of(changed(default, split__sets=default["split"]["sets"] | sets)) == [
+        "split.sets.b.of=a: is itself of train; name that"
+    ]
+
+
+def test_a_split_whose_chains_can_never_be_drawn_is_a_fault():
+    tree = values("graph=small", "chain.min=1", "split.sets.train.chains=0.9", "split.sets.validation.chains=0.1")
+    config = resolve(tree)
+    assert [len(config.chains[chain_id]) for chain_id in config.find("validation").chains] == [2]
+    (line,) = faults_of(changed(tree, chain__weights=[1, 0]))
+    assert line.startswith("split.sets.validation.chains=0.1: would get only chains of a length with weight 0")
+
+
+def test_names_with_one_stream_are_refused(default, monkeypatch):
+    monkeypatch.setattr("fastgen.config.stream", lambda name: 7)
+    assert faults_of(default) == ["split.sets.validation: would get the same random stream as train; rename one"]
+
+
+def test_all_faults_are_reported_at_once(default):
+    tree = changed(
+        default,
+        typo=1,
+        n="x",
+        k=1,
+        length=0,
+        seed=-1,
+        out="",
+        columns=["a"],
+        workers=0,
+        shard=0,
+        parquet={"codec": "zip", "level": 1, "row_group": 0},
+        graph__vertices__3="x",
+        graph__vertices__4="sort1",
+        chain__min=9,
+        split__strategy="x",
+        split__seed=-1,
+        split__sets={"Train": {"chains": 2}, "seen": {"of": "x", "n": 0}},
+    )
+    lines = faults_of(tree)
+    keys = "typo n k length seed out columns workers shard parquet.codec parquet.row_group split.strategy split.seed "
+    keys += "split.sets.Train split.sets.Train.chains split.sets.seen.n split.sets.seen.of graph.vertices[3] "
+    keys += "graph.vertices[4] chain.min"
+    assert [re.split("[=:]", line)[0] for line in lines] == keys.split()
+    with pytest.raises(ConfigError, match=r"^20 faults in the config\n"):
+        resolve(tree)
+
+
+def test_hostile_values_take_no_time_and_raise_nothing_else(default):
+    deep: object = 0
+    for _ in range(10_000):
+        deep = [deep]
+    hostile = [
+        10**5000,
+        "9" * 10**6,
+        "1e" + "9" * 50,
+        deep,
+        {1: {2: deep}},
+        b"x",
+    ]
+    assert faults_of(changed(default, split__sets__seen={"of": ["train"], "n": 5})) == [
+        "split.sets.seen.of=[train]: unknown split; the nearest is train; known: train, validation"
+    ]
+    for value in [*hostile, object(), {None: None}]:
+        for key in ("n", "length", "columns", "graph", "chain", "split", "parquet", "workers", "typo"):
+            assert any(line.startswith(key) for line in faults_of(default | {key: value}))
+
+
+# What is read, and as what
+
+
+def test_whole_numbers_in_all_their_spellings():
+    read = whole(0, 2**64 - 1)
+    assert [read(value) for value in (5, 1e8, "1e8", "1_000", "1.5e1", 2**64 - 1, "0", "+7")] == [
+        *(5, 10**8, 10**8, 1000, 15, 2**64 - 1, 0, 7)
+    ]
+    assert all(type(read(value)) is int for value in (1e8, "1e8"))
+
+
+def test_shares_are_exact():
+    assert [exact(value) for value in (0.1, "0.1", "1/3", 1, "1e-3")] == [
+        *(Fraction(1, 10), Fraction(1, 10), Fraction(1, 3), Fraction(1), Fraction(1, 1000))
+    ]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_every_group_runs_with_no_other_override_and_survives_a_manifest(graph, split):
+    config = compose(f"graph={graph}", f"split={split}")
+    assert not config.warnings
+    assert sum(part.rows for part in config.splits) == config.n
+    identity = json.loads(json.dumps(config.identity()))
+    assert restore(identity, "out") == config
+    assert hash(config) == hash(restore(identity, "out"))
+
+
+def test_shapes_of_the_graphs():
+    shapes = {name: compose(f"graph={name}") for name in GRAPHS}
+    assert {name: (config.graph.layers, config.graph.width, len(config.chains)) for name, config in shapes.items()} == {
+        "default": (4, 4, 432),
+        "mixed": (4, 4, 432),
+        "deep": (8, 2, 988),
+        "wide": (2, 8, 64),
+        "small": (2, 2, 4),
+    }
+    names = sorted(record.name for record in RECORDS.values() if record.code <= 16)
+    for name in ("default", "mixed", "deep", "wide"):
+        assert sorted(vertex.record.name for vertex in shapes[name].graph.vertices) == names
+    for layer in range(4):
+        families = {vertex.record.family for vertex in shapes["mixed"].graph.layer(layer)}
+        assert families == {"elementwise", "scan", "permute", "order"}
+
+
+def test_the_default_mapping_is_that_of_the_documentation():
+    heads = "sort sort_descending cummax cummin cumsum rank difference evens_first interleave add3 swap_pairs reverse "
+    heads += "rotate1 square negate multiply2"
+    for name in ("default", "deep", "wide"):
+        assert [vertex.head for vertex in compose(f"graph={name}").graph.vertices] == heads.split()
+
+
+def test_arguments_are_canonical():
+    config = compose("graph=small", "graph.vertices=[add14,multiply023,rotate9,rotate8]")
+    assert [vertex.head for vertex in config.graph.vertices] == ["add3", "multiply1", "rotate1", "rotate0"]
+    ranged = compose("graph=small", "graph.vertices=[add14,rotate8,rotate7,sort]", "length={min:4,max:9}")
+    assert [vertex.head for vertex in ranged.graph.vertices] == ["add3", "rotate8", "rotate7", "sort"]
+    # one split with other lengths is enough for the lengths to differ
+    split = compose("graph=small", "graph.vertices=[rotate8,sort,rank,negate]", "split.sets.validation.length=9")
+    assert split.graph.vertices[0].head == "rotate8"
+    same = compose(
+        "graph=small", "graph.vertices=[rotate8,sort,rank,negate]", "split.sets.validation.length={min:8,max:8}"
+    )
+    assert same.graph.vertices[0].head == "rotate0"
+
+
+def test_two_spellings_of_one_corpus_are_equal():
+    assert (
+        compose(
+            *("n=1e6", "k=11.0", "length={min:8,max:8}", "chain.min=2", "chain.weights={2:1,3:1,4:1}"),
+            *("columns=[trace,chain,chain_id,y,x,index]", "parquet.level=1", "split.sets.train.length=8"),
+            *("split.sets.train.chains=4/5", "graph.vertices.9=add14"),
+        )
+        == compose()
+    )
+
+
+def test_vertices_may_be_a_mapping(default):
+    heads = default["graph"]["vertices"]
+    backwards = {str(label): heads[label] for label in reversed(range(16))}
+    assert resolve(changed(default, graph__vertices=backwards)) == resolve(default)
+    assert resolve(default | {"graph": default["graph"] | {"vertices": dict(enumerate(heads))}}) == resolve(default)
+
+
+def test_identity_leaves_out_where_and_with_how_many():
+    config = compose("out=elsewhere", "workers=3")
+    assert config.identity() == compose().identity()
+    assert (config.out, config.workers) == ("elsewhere", 3)
+    assert set(config.identity()) == {key for key in KEYS if "." not in key} - {"out", "workers"} | {"stream_version"}
+    for other in ("n=1e5", "k=7", "length=9", "seed=1", "graph=mixed", "chain.max=3", "chain.weights=[1,1,2]"):
+        assert compose(other).identity() != config.identity()
+    for other in ("split.seed=1", "split.sets.validation.n=5", "columns=[x]", "shard=5", "parquet.level=2"):
+        assert compose(other).identity() != config.identity()
+
+
+def test_a_manifest_of_another_stream_version_is_refused():
+    identity = compose().identity() | {"stream_version": STREAM_VERSION + 1}
+    with pytest.raises(ConfigError, match=r"^stream_version=2: this fastgen makes stream version 1"):
+        restore(identity, "out")
+
+
+def test_a_manifest_that_was_tampered_with_is_refused():
+    identity = compose().identity() | {"workers_": {"_target_": "os.system"}}
+    with pytest.raises(ConfigError, match="workers_"):
+        restore(identity, "out")
+
+
+def test_codecs_and_their_levels(default):
+    levels = {}
+    for codec in CODECS:
+        tree = changed(default, parquet__codec=codec)
+        levels[codec] = resolve(tree).parquet.level
+    assert levels == {"zstd": 1, "gzip": 6, "brotli": 5, "snappy": None, "lz4": None, "none": None}
+    assert resolve(changed(default, parquet__codec="brotli", parquet__level=0)).parquet.level == 0
+
+
+def test_limits_are_those_of_the_step_codes():
+    assert LARGEST == trace.LARGEST
+
+
+# What is derived
+
+
+def test_rows_of_the_splits():
+    assert [part.rows for part in compose("n=1_000").splits] == [800, 200]
+    assert [part.rows for part in compose("n=1e6", "split.sets.validation.n=20_000").splits] == [980_000, 20_000]
+    three = compose(
+        "n=100_001", "split.sets.train.chains=0.7", "+split.sets.test.chains=0.1", "+split.sets.seen={of:train,n:1}"
+    )
+    shares = {"train": Fraction("0.7"), "validation": Fraction("0.2"), "test": Fraction("0.1")}
+    assert {part.name: part.rows for part in three.splits} == apportion(100_000, shares) | {"seen": 1}
+    assert [part.rows for part in compose("n=3").splits] == [2, 1]
+    own = compose("n=30", "split.sets.train.n=10", "split.sets.validation.n=20")
+    assert [part.rows for part in own.splits] == [10, 20]
+
+
+def test_splits_of_one_config():
+    config = compose(
+        "split.sets.validation.n=20_000",
+        "+split.sets.seen={of:train,n:20_000}",
+        "+split.sets.longer={of:train,n:20_000,length:{min:9,max:16}}",
+    )
+    train, validation, seen, longer = config.splits
+    assert [part.name for part in config.splits] == ["train", "validation", "seen", "longer"]
+    assert not set(train.chains) & set(validation.chains)
+    assert sorted(train.chains + validation.chains) == list(range(432))
+    assert (seen.chains, seen.weights) == (longer.chains, longer.weights) == (train.chains, train.weights)
+    assert (train.of, seen.of, longer.of) == (None, "train", "train")
+    assert (train.length, longer.length, config.longest) == (Length(8, 8), Length(9, 16), 16)
+    assert len({part.stream for part in config.splits}) == 4
+    assert train.stream == stream("train")
+    assert all(sum(part.weights) == 1 for part in config.splits)
+    assert config.find("seen") is seen
+    with pytest.raises(ValueError, match=r"^sen: unknown split; the nearest is seen; known: train, "):
+        config.find("sen")
+
+
+def test_weights_of_lengths():
+    for overrides, expected in [
+        ([], {2: Fraction(1, 3), 3: Fraction(1, 3), 4: Fraction(1, 3)}),
+        (["chain.weights=[1,1,2]"], {2: Fraction(1, 4), 3: Fraction(1, 4), 4: Fraction(1, 2)}),
+        (["chain.weights={4:0.3,2:0.1,3:0}"], {2: Fraction(1, 4), 3: 0, 4: Fraction(3, 4)}),
+        (["chain.min=1", "chain.max=1"], {1: 1}),
+        (["chain.max=1"], {1: 1}),
+    ]:
+        config = compose(*overrides)
+        for part in config.splits:
+            found: dict[int, Fraction] = {}
+            for chain_id, weight in zip(part.chains, part.weights, strict=True):
+                length = len(config.chains[chain_id])
+                found[length] = found.get(length, Fraction(0)) + weight
+            assert found == expected
+
+
+def test_warnings():
+    assert compose("graph.vertices.9=add22").warnings == ("graph.vertices[9]=add0: changes nothing",)
+    assert compose("graph.vertices.9=multiply0").warnings == ("graph.vertices[9]=multiply0: makes every element 0",)
+    assert compose("graph.vertices.12=rotate8").warnings == ("graph.vertices[12]=rotate0: changes nothing",)
+    assert [line.split(":")[0] for line in compose("length=1", "k=65536").warnings] == [
+        *("graph.vertices[12]=rotate0", "split train", "split validation")
+    ]
+    # train has 3 chains and 2^4 vectors: 48 pairs
+    tree = [
+        "graph=small",
+        "k=2",
+        "length=4",
+        "graph.vertices=[sort,cumsum,reverse,negate]",
+        "split.sets.validation.n=1",
+    ]
+    assert compose(*tree, "n=49").warnings == ()
+    assert compose(*tree, "n=50").warnings == ("split train: 49 rows of only 48 distinct pairs of vector and chain",)
+    ranged = ["split.sets.train.length={min:3,max:4}"]  # 3 * (8 + 16)
+    assert compose(*tree, *ranged, "n=73").warnings == ()
+    assert compose(*tree, *ranged, "n=74").warnings != ()
+
+
+# Hydra, in this process
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("k=1", "a fault in the config\n  k=1: must be"),
+        ("graph=foo", "(?s)Could not find 'graph/foo'.*mixed"),
+        ("graph=null", "(?s)Config group override must be.*graph=mixed"),
+        ("typo=1", "^typo: unknown key; known: n, k, length"),
+        ("lenght=1", "^lenght: unknown key; the nearest is length"),
+        ("graph.layer=1", "^graph.layer: unknown key; the nearest is layers; known: layers, width, vertices$"),
+        ("split.sets.train.chain=1", "^split.sets.train.chain: unknown key; the nearest is chains"),
+        ("split.sets.test.chains=0.1", r"\+split.sets.test.chains=0.1"),
+        ("length.min=4", r"^length.min: a range is given whole: length=\{min:4,max:9\}"),
+        ("split.sets.train.length.min=4", r"split.sets.train.length=\{min:4,max:9\}"),
+        ("out=/data/a=b", "(?s)mismatched input '='.*'out=\"/data/a=b\"'"),
+        ("graph.vertices.99=sort", r"graph.vertices.9=add5"),
+        ("k=[1", "no viable alternative"),
+        ("k=${oc.env:FASTGEN_NOT_SET}", "FASTGEN_NOT_SET"),
+        ("k=${nothing}", "nothing"),
+        ("k=???", "Missing mandatory value: k"),
+        ("~n", "n: is missing"),
+    ],
+)
+def test_what_hydra_refuses_is_a_config_error(override, message):
+    with pytest.raises(ConfigError, match=message):
+        compose(override)
+
+
+def run_command(monkeypatch, job, *overrides, **extra):
+    monkeypatch.setattr(sys, "argv", ["run", *overrides])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setenv("FASTGEN_SCRATCH", "")
+    command("show" if extra else "run", job, **extra)
+
+
+def test_command_gives_the_job_the_config_and_the_extra_keys(monkeypatch):
+    seen = []
+    run_command(monkeypatch, lambda config, examples: seen.append((config, examples)), "k=7", examples=whole(0, 10))
+    assert seen == [(compose("k=7"), 3)]
+
+
+def test_faults_of_extra_keys_are_among_the_others(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run_command(monkeypatch, lambda config, examples: None, "k=1", "examples=-1", examples=whole(0, 10))
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        "fastgen: 2 faults in the config\n"
+        "  examples=-1: must be a whole number from 0 to 10\n"
+        "  k=1: must be a whole number from 2 to 65536\n"
+    )
+
+
+def test_an_error_of_the_job_passes_whatever_it_is(monkeypatch):
+    for error in (ValueError("a bug"), OSError("disk"), KeyboardInterrupt(), SystemExit(7)):
+
+        def job(config, error=error):
+            raise error
+
+        with pytest.raises(type(error)) as caught:
+            run_command(monkeypatch, job)
+        assert caught.value is error
+
+
+def test_a_config_error_of_the_job_is_a_fault_of_the_config(monkeypatch, capsys):
+    def job(config):
+        raise ConfigError("out=out: holds another corpus")
+
+    with pytest.raises(SystemExit) as caught:
+        run_command(monkeypatch, job)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "fastgen: out=out: holds another corpus\n"
+
+
+def test_what_hydra_refuses_between_two_jobs_is_a_config_error(monkeypatch, capsys):
+    seen = []
+    monkeypatch.setenv("FASTGEN_SUBDIR_5", ".")
+    subdir = 'hydra.sweep.subdir="${oc.env:FASTGEN_SUBDIR_${k}}"'
+    with pytest.raises(SystemExit) as caught:
+        run_command(monkeypatch, lambda config: seen.append(config.k), "-m", "k=5,7", subdir)
+    assert caught.value.code == 2
+    assert seen == [5]
+    assert "FASTGEN_SUBDIR_7" in capsys.readouterr().err
+
+
+# Workers
+
+
+@pytest.mark.parametrize(("quotas", "expected"), [([], 8), ([1.5], 2), ([0.1], 1), ([6, 2.5], 3), ([20], 8)])
+def test_cpus_are_the_fewest_that_affinity_and_quotas_allow(monkeypatch, quotas, expected):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr("fastgen.config._quotas", lambda root: list(map(Fraction, quotas)))
+    assert cpus() == expected
+
+
+def test_quotas_of_control_groups(tmp_path):
+    assert 1 <= compose().workers == cpus() <= 4096
+
+    def machine(name, cgroup, **files):
+        root = tmp_path / name
+        for path, text in {"proc/self/cgroup": cgroup, **files}.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text)
+        return _quotas(root)
+
+    mount = "sys/fs/cgroup"
+    assert machine("none", "0::/a\n") == []
+    assert machine(
+        "v2", "0::/a/b\n", **{f"{mount}/a/b/cpu.max": "max 100000\n", f"{mount}/a/cpu.max": "150000 100000\n"}
+    ) == [Fraction(3, 2)]
+    assert machine("container", "0::/outside\n", **{f"{mount}/cpu.max": "50000 100000\n"}) == [Fraction(1, 2)]
+    v1 = {f"{mount}/cpu/a/cpu.cfs_quota_us": "200000\n", f"{mount}/cpu/a/cpu.cfs_period_us": "100000\n"}
+    assert machine("v1", "5:memory:/x\n4:cpu,cpuacct:/a\n", **v1) == [2]
+    unlimited = {f"{mount}/cpu/cpu.cfs_quota_us": "-1\n", f"{mount}/cpu/cpu.cfs_period_us": "100000\n"}
+    assert machine("v1_unlimited", "4:cpu:/\n", **unlimited) == []
+    assert _quotas(tmp_path / "not_linux") == []
+
+
+# The files of conf
+
+
+def test_help_names_every_key_with_its_default():
+    text = (CONF / "common.yaml").read_text().partition("template:")[2]
+    assert all(f"        {key}=" in text for key in KEYS if key not in ("graph", "chain", "split", "parquet"))
+    tree = values()
+    for key, shown in re.findall(r"^        ([a-z._]+)=(\S+)", text, re.MULTILINE):
+        value = tree
+        for part in key.split("."):
+            value = value[part]
+        if "..." not in shown:
+            assert OmegaConf.create(f"value: {shown}").value == value, key
+    assert all(name in text for name in (*SET_KEYS, *COLUMNS, *CODECS))
+
+
+def test_comments_name_every_choice():
+    text = (CONF / "common.yaml").read_text()
+    assert all(name in text.partition("hydra:")[0] for name in (*GRAPHS, *SPLITS, *CODECS, *COLUMNS))
+    figures = (CONF / "graph" / "default.yaml").read_text()
+    assert all(figure in figures for figure in ("93 %", "52 %", "73 %"))
