@@ -1,3 +1,42 @@
-"""fastgen: vectors, chains of transformations and every step of them, as training data."""
+"""fastgen: vectors, chains of transformations and every step of them, as training data for language models.
+
+>>> import fastgen
+>>> config = fastgen.config("k=7", "graph=mixed")
+>>> fastgen.example(config, "train", 8_123_456_789).chain
+('add3', 'difference', 'rotate1', 'sort')
+>>> fastgen.table(config, "validation", 1000, 2000).num_rows
+1000
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastgen.engine import example
+    from fastgen.settings import compose as config
+    from fastgen.shard import table
+    from fastgen.write import load
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "config", "example", "load", "table"]
+
+_DOORS = {
+    "config": ("fastgen.settings", "compose"),
+    "example": ("fastgen.engine", "example"),
+    "load": ("fastgen.write", "load"),
+    "table": ("fastgen.shard", "table"),
+}
+"""name -> module and name there, imported when first asked for: `import fastgen` loads neither Numba nor pyarrow"""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DOORS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _DOORS[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return __all__
