@@ -46,7 +46,9 @@ def show_splits(config: Config) -> str:
     rows: list[Sequence[Any]] = [["split", "examples", "chains", "length", "chains of"]]
     for split in config.splits:
         low, high = split.length.min, split.length.max
-        rows.append([split.name, split.rows, len(split.chains), low if low == high else f"{low}-{high}", split.of or ""])
+        rows.append(
+            [split.name, split.rows, len(split.chains), low if low == high else f"{low}-{high}", split.of or ""]
+        )
     return columns(rows)
 
 
@@ -54,7 +56,11 @@ def show_summary(config: Config, files: Mapping[str, File], rows: int, seconds: 
     """What a run made: `rows` examples in `seconds`, of all that the corpus holds; and one example, whole."""
     total = sum(file.bytes for file in files.values())
     speed = amount(rows / seconds, "examples/s")
-    lines = [show_splits(config), "", f"{len(files)} files, {amount(total, 'B')}, in {config.out}; {seconds:.1f} s, {speed}"]
+    lines = [
+        show_splits(config),
+        "",
+        f"{len(files)} files, {amount(total, 'B')}, in {config.out}; {seconds:.1f} s, {speed}",
+    ]
     train = config.splits[0]
     for split in config.splits[1:]:
         if split.of is None:
@@ -65,10 +71,11 @@ def show_summary(config: Config, files: Mapping[str, File], rows: int, seconds: 
 
 
 def columns(rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as aligned columns: numbers to the right, with thousands separated."""
+    """Rows as aligned columns: numbers to the right, with thousands separated, where the last row has one."""
+    rows = list(rows)
     text = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*text, strict=True)]
-    right = [isinstance(cell, int) for cell in list(rows)[-1]]
+    right = [isinstance(cell, int) for cell in rows[-1]]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if number else cell.ljust(width)

@@ -1,9 +1,9 @@
 """Apply the chains to a block of rows: vectors in, results and traces out, rows in their order.
 
 Rows are sorted by chain and length. Of each such group, tiles of up to 256 rows are turned position-major; the
-kernels of the chain run on the tile, called by address; results and step codes are turned back and stored where the
-row's place is. All of it is one compiled call per block: a kernel called from Python costs a microsecond, which at 1,200
-calls per block would double the time.
+kernels of the chain run on the tile, called by address; results and step codes are turned back and stored at the row's
+place. All of it is one compiled call per block: a kernel called from Python costs a microsecond, which at 1,200 calls
+per block would double the time.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from fastgen.trace import code_dtype, vector_dtype
 from fastgen.transforms import Step
 
 BLOCK = 65_536
-"""Rows sorted together. At 262,144 the block falls out of the last cache (23-32 million rows/s instead of 46), at
-16,384 the groups are tiny (30-36)."""
+"""Rows sorted together. At 262,144 the block falls out of the last cache (a prototype fell from 46 to 23-32 million
+rows/s), at 16,384 the groups are tiny (30-36)."""
 
 TILE_ROWS = 256
 TILE_BYTES = 256 * 1024
-"""What a tile's step codes of one transformation may take, so that it stays in the second-level cache."""
+"""What a tile's step codes of one transformation may take: they stay in the second-level cache."""
 
 VECTOR = 32
 """A tile is padded to a multiple of this many rows: a vectorised loop does the rest one by one. Of few rows, to LANES."""
@@ -53,7 +53,8 @@ def example(config: Config, split: str, index: int) -> Example:
     """Example `index` of a split, in plain Python: the definition of what row `index` of its files holds. O(1)."""
     chain_id, x = sample.draw(config, config.find(split), index)
     chain = config.chains[chain_id]
-    y, steps = x, []
+    y = x
+    steps: list[Step] = []
     for transformation in chain.transformations:
         y = transformation(y, config.k, steps)
     return Example(index, chain_id, chain.heads, x, y, steps)
@@ -74,7 +75,12 @@ class Program(NamedTuple):
 def program(config: Config) -> Program:
     """Compile the kernels that the config's chains use, for its dtypes, and lay the chains out."""
     vector, code = (from_dtype(dtype) for dtype in dtypes(config))
-    signature = (types.Array(vector, 2, "C"), types.Array(vector, 2, "C"), types.Array(code, 2, "C"), *[types.int64] * 3)
+    signature = (
+        types.Array(vector, 2, "C"),
+        types.Array(vector, 2, "C"),
+        types.Array(code, 2, "C"),
+        *[types.int64] * 3,
+    )
     listed = [transformation for chain in config.chains for transformation in chain.transformations]
     kernels = {record: address(record.compiled, signature) for record in {each.record for each in listed}}
     return Program(
@@ -100,7 +106,9 @@ class Rows:
     def __init__(self, config: Config, capacity: int) -> None:
         vector, code = dtypes(config)
         elements = capacity * config.longest + 8 // vector.itemsize  # words are read up to seven bytes past the end
-        steps = (capacity * max(map(len, config.chains)) + 1) * config.longest  # one more row, for those that pad a tile
+        steps = (
+            capacity * max(map(len, config.chains)) + 1
+        ) * config.longest  # one more row, for those that pad a tile
         self.count = 0
         self.chain_id = np.empty(capacity, np.uint16)
         self.offsets = np.zeros(capacity + 1, np.int32)
@@ -212,7 +220,11 @@ def _apply(chain, length, order, k, starts, addresses, codes, arguments, offsets
     fit = TILE_BYTES // (longest * trace.itemsize)
     tile = min(TILE_ROWS, max(LANES, fit - fit % VECTOR))
     elements = (longest + 7) * tile
-    before, after, codes_tile = np.empty(elements, x.dtype), np.empty(elements, x.dtype), np.empty(elements, trace.dtype)
+    before, after, codes_tile = (
+        np.empty(elements, x.dtype),
+        np.empty(elements, x.dtype),
+        np.empty(elements, trace.dtype),
+    )
     words, places = np.empty(tile, np.uint64), np.empty(tile, np.int64)
     first = 0
     while first < order.size:

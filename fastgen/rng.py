@@ -1,8 +1,8 @@
 """Random words of an example: a pure function of (seed, split, index), whichever rows are made with it.
 
-Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC '11):
-the key is the seed; the counter is the example's index (64 bits), the number of the draw (32) and the split's stream (32).
-Draw d gives an example its words 2d and 2d + 1, of 64 bits each.
+Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC '11): the key is the
+seed; the counter is the example's index (64 bits), the number of the draw (32) and the split's stream (32). Draw d
+gives an example its words 2d and 2d + 1, of 64 bits each.
 
 A word is read as a fraction of 2^64, and digits are taken off its front: multiply by the radix, the integer part is
 the digit, the fraction goes on. Digits of radices k1, k2, ... from one word are jointly uniform up to a relative

@@ -28,16 +28,15 @@ def job(config: Config) -> None:
         print(f"fastgen: warning: {warning}", file=sys.stderr)
     shards = plan(config)
     try:
-        there = write.read_manifest(config)
-        todo = [shard for shard in shards if shard.file not in there.files]
-        if there.complete and not todo:
+        there = write.already(config)
+        files = {shard.file: there.files[shard.file] for shard in shards if there and shard.file in there.files}
+        todo = [shard for shard in shards if shard.file not in files]
+        if there and there.complete and not todo:
             print(f"{config.out} holds this corpus already, whole: nothing to do")
             return
-        if there.files:
-            print(
-                f"{config.out} holds {len(there.files)} of the {len(shards)} files already: going on", file=sys.stderr
-            )
-        made = _generate(config, todo, there.files)
+        if files:
+            print(f"{config.out} holds {len(files)} of the {len(shards)} files already: going on", file=sys.stderr)
+        made = _generate(config, todo, files)
     except OSError as error:
         print(f"fastgen: {error.filename or config.out}: {error.strerror or error}", file=sys.stderr)
         print("fastgen: finished files are kept; the same command goes on when the cause is removed", file=sys.stderr)
@@ -50,13 +49,12 @@ def job(config: Config) -> None:
 
 
 def _generate(config: Config, todo: list[Shard], files: dict[str, File]) -> dict[str, File]:
-    """Make the shards that are to do, and what stands beside the data. Returns all files of the corpus by name."""
+    """Make the shards that are to do, and what stands beside the data. Returns `files` and the new ones, by name."""
     from tqdm import tqdm
 
     from fastgen import display, engine, write
     from fastgen.launch import local
 
-    files = dict(files)
     write.prepare(config)
     write.write_manifest(config, files.values(), complete=False)
     write.write_chains(config)

@@ -5,8 +5,8 @@ The words of an example (see `rng`) are used in this order:
 - word 0: its length, if the split's lengths are a range (uniform), then its chain (by an alias table);
 - words 1, 2, ...: its elements, `digits_per_word(k)` to a word, independent and uniform.
 
-No distribution is off by a relative error of more than 2^-32: elements of one word have k^digits <= 2^32 values, a power of
-two where it is 2^32; the alias table's column and threshold take at most 26 bits of word 0 and leave 38.
+No distribution is off by 2^-32 or more: the elements of one word have k^digits <= 2^32 values, a power of two where it
+is 2^32; the length and the alias table's column take at most 26 bits of word 0, and leave 38 for the threshold.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def draw(config: Config, split: Split, index: int) -> tuple[int, list[int]]:
     chain = int(table.outcomes[column]) if word >> 16 < entry >> 16 else entry & 0xFFFF
 
     per_word = digits_per_word(config.k)
-    x = []
+    x: list[int] = []
     for word in rng.words(config.seed, split.stream, index, 1 + -(-length // per_word))[1:]:
         for _ in range(min(per_word, length - len(x))):
             element, word = rng.digit(word, config.k)

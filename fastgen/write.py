@@ -2,8 +2,8 @@
 
     out/README.md  out/manifest.json  out/chains.parquet  out/data/split=<name>/<name>-00000-of-000NN.parquet
 
-The split is named in the file's name too: readers that do not know `split=` folders would put every row into train. Nothing but
-these files lies under data/, where a foreign one breaks readers; unfinished ones are in out/.staging/.
+The split is named in the file's name too: readers that do not know `split=` folders would put every row into train.
+Nothing but these files lies under data/, where a foreign one breaks readers; unfinished ones are in out/.staging/.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from fastgen import __version__
-from fastgen.config import Config, ConfigError
+from fastgen.config import Config, ConfigError, restore
 from fastgen.engine import Rows, dtypes
 from fastgen.split import contained
 
@@ -105,11 +105,12 @@ def as_table(config: Config, rows: Rows, start: int) -> pa.Table:
 def options(config: Config) -> dict[str, Any]:
     """Arguments of `pyarrow.parquet.ParquetWriter`.
 
-    Measured with zstd, ns and bytes per row: index 6 and 0.01 with DELTA_BINARY_PACKED against 22 and 1.0 plain; x 121 and
-    3.5 with a dictionary against 143 and 6.1; trace 450 against 529 ns. Statistics of lists cost time and tell nothing.
+    Measured with zstd, ns and bytes per row: index 6 and 0.01 with DELTA_BINARY_PACKED against 22 and 1.0 plain; x 121
+    and 3.5 with a dictionary against 143 and 6.1; trace 450 against 529 ns. Statistics of lists would tell nothing.
     """
     leaves = {
-        name: f"{name}.list.element" if pa.types.is_list(COLUMNS[name].type(config)) else name for name in config.columns
+        name: f"{name}.list.element" if pa.types.is_list(COLUMNS[name].type(config)) else name
+        for name in config.columns
     }
     by_encoding = {name: COLUMNS[name].encoding for name in config.columns}
     return {
@@ -155,7 +156,9 @@ class File:
     sha256: str
 
 
-def write_parquet(out: Path, name: str, schema: pa.Schema, tables: Iterable[pa.Table], **options: Any) -> tuple[int, str]:
+def write_parquet(
+    out: Path, name: str, schema: pa.Schema, tables: Iterable[pa.Table], **options: Any
+) -> tuple[int, str]:
     """Write tables, a row group each, as the file `name` below `out`; return its size in bytes and its SHA-256.
 
     The file appears under its name when it is whole, checked and on the disk, and not at all if anything is raised:
@@ -221,37 +224,57 @@ def fingerprint(config: Config) -> str:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a manifest says of a corpus: is it whole, and the files, by name, that it lists and that are there."""
+    """What a manifest says of a corpus: its identity, whether it is whole, and the files, by name, that are there."""
 
+    identity: Mapping[str, Any]
     complete: bool
     files: Mapping[str, File]
 
 
-def read_manifest(config: Config) -> Manifest:
-    """The manifest of the corpus in `config.out`; an empty one where there is nothing.
+def read_manifest(out: Path) -> Manifest | None:
+    """The manifest of the corpus in a folder, with those of its files that have the size it says; None without one.
+
+    Raises ConfigError where it can't be read.
+    """
+    if not (out / "manifest.json").exists():
+        return None
+    try:
+        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+        files = {entry["file"]: File(**entry) for entry in manifest["files"]}
+        there = {name: file for name, file in files.items() if _size(out / name) == file.bytes}
+        return Manifest(dict(manifest["config"]), manifest["complete"] is True, there)
+    except (ValueError, KeyError, TypeError) as error:
+        rule = f"its manifest.json can't be read ({error!r}); choose another folder, or remove this one"
+        raise ConfigError(f"out={out}: {rule}") from error
+
+
+def load(path: str | Path) -> Config:
+    """The config of the corpus in a folder. Raises ConfigError where there is none."""
+    manifest = read_manifest(Path(path))
+    if manifest is None:
+        raise ConfigError(f"{path}: holds no manifest.json; name the folder that fastgen.run wrote (its `out`)")
+    return restore(manifest.identity, str(path))
+
+
+def already(config: Config) -> Manifest | None:
+    """The manifest of this very corpus in `config.out`, or None where nothing is.
 
     Raises ConfigError where `out` holds another corpus, or what is not fastgen's.
     """
     out = Path(config.out)
-    if not (out / "manifest.json").exists():
+    manifest = read_manifest(out)
+    if manifest is None:
         for name in ("README.md", "chains.parquet", "data"):
             if (out / name).exists():
                 rule = f"holds {name}, but no manifest.json: fastgen did not make it; choose another folder"
                 raise ConfigError(f"out={config.out}: {rule}")
-        return Manifest(complete=False, files={})
-    try:
-        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-        there, complete = _flat(manifest["config"]), manifest["complete"] is True
-        listed = [File(**entry) for entry in manifest["files"]]
-    except (ValueError, KeyError, TypeError) as error:
-        rule = f"its manifest.json can't be read ({error}); choose another folder, or remove this one"
-        raise ConfigError(f"out={config.out}: {rule}") from error
-    here = _flat(config.identity())
+        return None
+    here, there = _flat(config.identity()), _flat(manifest.identity)
     if different := [key for key in here | there if here.get(key) != there.get(key)]:
         lines = [f"{key}: {there.get(key)} there, {here.get(key)} here" for key in different]
         first = f"out={config.out}: holds another corpus; choose another folder, or remove this one"
         raise ConfigError("\n  ".join([first, *lines]))
-    return Manifest(complete, {file.file: file for file in listed if _size(out / file.file) == file.bytes})
+    return manifest
 
 
 def _size(path: Path) -> int | None:
@@ -262,11 +285,13 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     """A nested mapping as one from dotted keys to values."""
     if not isinstance(tree, dict):
         return {prefix: tree}
-    return {key: value for name in tree for key, value in _flat(tree[name], f"{prefix}.{name}" if prefix else name).items()}
+    return {
+        key: value for name in tree for key, value in _flat(tree[name], f"{prefix}.{name}" if prefix else name).items()
+    }
 
 
 def write_manifest(config: Config, files: Iterable[File], complete: bool) -> None:
-    """Everything needed to make the same data again and to check this copy. No times, no hosts: same data, same bytes."""
+    """manifest.json: all that is needed to make the data again and to check this copy. The same data, the same bytes."""
     files = sorted(files, key=lambda file: file.file)
     manifest = {
         "fastgen": __version__,
@@ -306,8 +331,8 @@ CARD = """\
 
 # Vectors, chains of transformations, and every step
 
-Made by fastgen {version}. A vector `x` of integers mod k goes through a chain of transformations; `y` is
-the result. A model that is shown `x` and `y` must write the trace: which transformations, and every step of each.
+Made by fastgen {version}. A vector `x` of integers mod k goes through a chain of transformations; `y` is the result.
+A model that is shown `x` and `y` must write the trace: which transformations, and every step of each.
 
 {splits}
 
@@ -329,7 +354,8 @@ A step code is `op | a << {bits} | b << {two} | r << {three}`: the code of the t
 ## Limits
 
 Data made by a program: it shows arithmetic modulo k on short vectors, and nothing of language. Chains that differ as
-lists can be the same function, and several chains can explain one `(x, y)`: score a trace by executing it, not by comparing it.
+lists can be the same function, and several chains can explain one `(x, y)`: score a trace by executing it, not by
+comparing it with this one.
 
 ## Made by
 
@@ -379,7 +405,9 @@ def write_card(config: Config, example: str) -> None:
         first=first.name,
         last=last.name,
         example=example,
-        columns=markdown(["column", "type", "meaning"], [[name, kinds[name], MEANINGS[name]] for name in config.columns]),
+        columns=markdown(
+            ["column", "type", "meaning"], [[name, kinds[name], MEANINGS[name]] for name in config.columns]
+        ),
         bits=bits,
         two=2 * bits,
         three=3 * bits,

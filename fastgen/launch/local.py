@@ -24,8 +24,8 @@ class _Stopped(Exception):
 def run(config: Config, shards: Sequence[Shard], progress: Callable[[int], None]) -> Iterator[File]:
     """Make the shards with `config.workers` threads; yield each file when it is finished, in any order.
 
-    `progress` is called with numbers of rows, from the threads. When the caller stops, by an exception or otherwise, the shards under way are given up
-    within one row group (about 0.1 s), and their unfinished files removed.
+    `progress` is called with numbers of rows, from the threads. When the caller stops, by an exception or otherwise,
+    the shards under way are given up within one row group (about 0.1 s), and their unfinished files removed.
     """
     program(config)  # compile once, not in every thread
     stopping = Event()

@@ -1,7 +1,7 @@
 """The record of a transformation, and the registry of all of them.
 
-Everything that fastgen knows of a transformation is in its record: tests, benchmarks, tables and valid names are loops over
-the records. To add one, write its reference and its kernel below each other in one file; see the README.
+Everything that fastgen knows of a transformation is in its record: tests, benchmarks, tables and valid names are loops
+over the records. To add one, write its reference and its kernel below each other in one file; see the README.
 """
 
 from __future__ import annotations
