@@ -8,6 +8,7 @@ from typing import Any
 from fastgen.config import Config
 from fastgen.engine import Example, example
 from fastgen.split import contained
+from fastgen.trace import steps_before
 from fastgen.transforms import RECORDS, split_head
 from fastgen.write import File
 
@@ -15,13 +16,12 @@ from fastgen.write import File
 def show_example(example: Example) -> str:
     """One example in the words of the text format, a transformation per line, with what its steps consist of."""
     width = max(map(len, example.chain))
-    length = len(example.x)
     lines = [f"{_numbers(example.x)} -> {_numbers(example.y)} :"]
     for depth, head in enumerate(example.chain):
         name, _ = split_head(head) or ("", None)
-        steps = example.steps[depth * length : (depth + 1) * length]
+        first, last = (steps_before(number, len(example.x)) for number in (depth, depth + 1))
         end = "." if depth == len(example.chain) - 1 else ";"
-        written = " , ".join(f"{a} {b} {r}" for _, a, b, r in steps)
+        written = " , ".join(f"{a} {b} {r}" for _, a, b, r in example.steps[first:last])
         lines.append(f"  {head:{width}} {written} {end}   ({', '.join(RECORDS[name].roles)})")
     return "\n".join(lines)
 

@@ -20,7 +20,7 @@ from fastgen.config import Config
 from fastgen.jit import address, call, jit
 from fastgen.lanes import LANES, load_word, store_transposed, store_word
 from fastgen.split import Split
-from fastgen.trace import code_dtype, vector_dtype
+from fastgen.trace import code_dtype, steps_before, vector_dtype
 from fastgen.transforms import Step
 
 BLOCK = 65_536
@@ -32,7 +32,7 @@ TILE_BYTES = 256 * 1024
 """What a tile's step codes of one transformation may take: they stay in the second-level cache."""
 
 VECTOR = 32
-"""A tile is padded to a multiple of this many rows: a vectorised loop does the rest one by one. Of few rows, to LANES."""
+"""A tile is padded to a multiple of this many rows, which a vectorised loop needs; a tile of few rows to LANES."""
 
 
 @dataclass(frozen=True)
@@ -106,16 +106,14 @@ class Rows:
     def __init__(self, config: Config, capacity: int) -> None:
         vector, code = dtypes(config)
         elements = capacity * config.longest + 8 // vector.itemsize  # words are read up to seven bytes past the end
-        steps = (
-            capacity * max(map(len, config.chains)) + 1
-        ) * config.longest  # one more row, for those that pad a tile
+        most = int(steps_before(max(map(len, config.chains)), config.longest))
         self.count = 0
         self.chain_id = np.empty(capacity, np.uint16)
         self.offsets = np.zeros(capacity + 1, np.int32)
         self.trace_offsets = np.zeros(capacity + 1, np.int32)
         self.x = np.empty(elements, vector)
         self.y = np.empty(elements, vector)
-        self.trace = np.empty(steps, code)
+        self.trace = np.empty((capacity + 1) * most, code)  # one row more, for those that pad a tile
         block = min(capacity, BLOCK)
         self.length = np.empty(block, np.int32)
         self.second = np.empty(block, np.uint64)
@@ -182,7 +180,7 @@ def _fill_block(
     elements, steps = offsets[0], trace_offsets[0]
     for r in range(chain.size):
         elements += length[r]
-        steps += length[r] * (starts[chain[r] + 1] - starts[chain[r]])
+        steps += steps_before(starts[chain[r] + 1] - starts[chain[r]], length[r])
         offsets[r + 1], trace_offsets[r + 1] = elements, steps
     sample.draw_vectors(seed, stream, start, k, per_word, length, second, offsets, x)
     order = _order(chain, length, shortest, longest, starts.size - 1, order, spare)
@@ -238,12 +236,12 @@ def _apply(chain, length, order, k, starts, addresses, codes, arguments, offsets
         shape, size = (np.int64(n), padded), n * padded
         _load(x, offsets, group, words[:padded], before, n)
         for r in range(padded):
-            places[r] = trace_offsets[group[r]] if r < group.size else trace.size - (starts[c + 1] - starts[c]) * n
+            places[r] = trace_offsets[group[r]] if r < group.size else trace_offsets[-1]
         vector, result = before[:size].reshape(shape), after[:size].reshape(shape)
         logged = codes_tile[:size].reshape(shape)
         for step in range(starts[c], starts[c + 1]):
             call(addresses[step], vector, result, logged, codes[step], k, arguments[step])
-            _store_codes(logged, trace, places, group.size)
+            _store_codes(logged, trace, places, steps_before(step - starts[c], n), group.size)
             vector, result = result, vector
         _store(vector, y, offsets, group, words[:padded])
         first = last
@@ -292,17 +290,15 @@ def _pack_row(tile, shift, words):
 
 
 @jit
-def _store_codes(tile, trace, places, count):
-    """Step codes of one transformation from [step, row] to places[row], and move the places on."""
+def _store_codes(tile, trace, places, offset, count):
+    """Step codes of one transformation from [step, row] to trace[places[row] + offset + step]."""
     length, rows = tile.shape
     if length < LANES:
         for r in range(count):
             for s in range(length):
-                trace[places[r] + s] = tile[s, r]
+                trace[places[r] + offset + s] = tile[s, r]
     else:
         for s in range(0, length, LANES):
             s = min(s, length - LANES)
             for r in range(0, count, LANES):
-                store_transposed(tile, s * rows + r, rows, trace, places, r, s)
-    for r in range(rows):
-        places[r] += length
+                store_transposed(tile, s * rows + r, rows, trace, places, r, offset + s)

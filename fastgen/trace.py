@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from fastgen.jit import resize
+from fastgen.jit import jit, resize
 
 NARROW = 256
 """The largest k and length whose steps fit in four bytes."""
@@ -29,6 +29,15 @@ def vector_dtype(k: int) -> np.dtype[Any]:
 def code_dtype(k: int, length: int) -> np.dtype[Any]:
     """dtype of a step code: uint32 where all fields fit in a byte, else uint64. `length` is the longest there is."""
     return np.dtype(np.uint32 if k <= NARROW and length <= NARROW else np.uint64)
+
+
+@jit
+def steps_before(depth: int, length: int) -> int:
+    """Where in a trace the steps of transformation 0, 1, ... begin; of `len(chain)`, how many steps there are.
+
+    Every transformation logs one step per position. Every offset into a trace is asked for here.
+    """
+    return depth * length
 
 
 def unpack(codes: Any, dtype: np.dtype[Any] | None = None) -> tuple[Any, Any, Any, Any]:

@@ -25,6 +25,7 @@ from fastgen import __version__
 from fastgen.config import Config, ConfigError, restore
 from fastgen.engine import Rows, dtypes
 from fastgen.split import contained
+from fastgen.trace import steps_before
 
 GROUP_BYTES = 64 * 2**20
 """A row group holds at most this, uncompressed: a worker's memory is bounded at any length."""
@@ -129,7 +130,8 @@ def options(config: Config) -> dict[str, Any]:
 def row_bytes(config: Config) -> int:
     """The most bytes that a row takes in memory: a function of the config alone, as all sizes below are."""
     vector, code = dtypes(config)
-    return 16 + config.longest * (2 * vector.itemsize + config.chain.max * code.itemsize)
+    steps = int(steps_before(config.chain.max, config.longest))
+    return 16 + 2 * config.longest * vector.itemsize + steps * code.itemsize
 
 
 def group_rows(config: Config) -> int:
@@ -291,7 +293,7 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def write_manifest(config: Config, files: Iterable[File], complete: bool) -> None:
-    """manifest.json: all that is needed to make the data again and to check this copy. The same data, the same bytes."""
+    """manifest.json: all that is needed to make the data again and to check this copy. No times, no hosts."""
     files = sorted(files, key=lambda file: file.file)
     manifest = {
         "fastgen": __version__,

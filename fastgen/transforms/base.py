@@ -13,6 +13,7 @@ from functools import update_wrapper
 from typing import Any, Literal
 
 from fastgen.jit import jit
+from fastgen.trace import steps_before
 
 Role = Literal["position", "source", "element", "previous result", "constant", "count", "result"]
 """What an operand of a step is."""
@@ -62,14 +63,15 @@ class Record:
         return f"<transformation {self.name}>"
 
     def __call__(self, x: Sequence[int], k: int, steps: list[Step], *argument: int) -> list[int]:
+        """The reference on one vector: returns y, appends `(op, a, b, r)` per step to `steps`."""
         logged: list[tuple[int, int, int]] = []
         y = self.reference(x, k, logged, *argument)
         steps.extend((self.code, a, b, r) for a, b, r in logged)
         return y
 
     def steps(self, length: int) -> int:
-        """How many steps it logs on a vector of `length` elements: one per position."""
-        return length
+        """How many steps it logs on a vector of `length` elements."""
+        return int(steps_before(1, length))
 
     def kernel(self, function: Callable[..., None]) -> Any:
         """Declare the compiled version: `function(x, y, trace, op, k, c)`, of the same file.
@@ -125,9 +127,7 @@ def transformation(
         for other in RECORDS.values():
             if other.name == name or other.code == code:
                 raise ValueError(f"transformation {name} (code {code}): {other.name} (code {other.code}) has that")
-        record = Record(
-            reference, code=code, roles=(a, b, "result"), argument=argument, degenerate=degenerate or {}
-        )
+        record = Record(reference, code=code, roles=(a, b, "result"), argument=argument, degenerate=degenerate or {})
         RECORDS[name] = record
         return record
 
