@@ -1,0 +1,94 @@
+"""python tests/derived.py: write anew what is derived from the records and the config, and only kept for people.
+
+- README.md: the table of transformations, the table of config keys (each between its pair of comments)
+- tests/golden/codes.txt: every code ever given. It only grows: files hold these codes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from fastgen.transforms import RECORDS
+from fastgen.transforms.base import OWN_CODES, Record
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+CODES = ROOT / "tests/golden/codes.txt"
+
+YAML = {"": "common.yaml", "graph.": "graph/default.yaml", "split.": "split/default.yaml"}
+"""Prefix of the keys -> the file under conf/ in which they and their defaults stand."""
+
+_KEY = re.compile(r"(?P<indent> *)(?P<name>\w+):(?: (?P<value>[^#]*?))?(?: *# (?P<comment>.*))?")
+
+
+def own() -> list[Record]:
+    """fastgen's records by code, without those of other packages that happen to be installed."""
+    return sorted((record for record in RECORDS.values() if record.code in OWN_CODES), key=lambda record: record.code)
+
+
+def transformations() -> str:
+    """The Markdown table of fastgen's own transformations."""
+    rows: list[tuple[str, ...]] = []
+    for record in own():
+        definition, step = " ".join((record.__doc__ or "").partition(">>>")[0].split()).split(" A step is ")
+        head = f"`{record.name}`" + ("" if record.argument is None else "c")
+        a, b, _ = record.roles
+        rows.append((str(record.code), head, record.family, definition, step.rstrip("."), f"{a}, {b}"))
+    return _table(("code", "written", "family", "definition", "a step (a, b, r)", "a, b are"), rows)
+
+
+def keys() -> str:
+    """The Markdown table of the config's keys: default and meaning, from the comments in conf/."""
+    rows = [row for prefix, path in YAML.items() for row in _commented(prefix, path)]
+    return _table(("key", "default", "meaning"), rows)
+
+
+def _commented(prefix: str, path: str) -> Iterator[tuple[str, ...]]:
+    """(key, default, comment) of the keys that have a comment: above the first of several, or behind."""
+    sections: list[tuple[int, str]] = []
+    above, depth_above, open_ = "", 0, False
+    for line in (ROOT / "conf" / path).read_text("utf-8").partition("\nhydra:")[0].splitlines():
+        if line.lstrip().startswith("# "):
+            above, depth_above = f"{above if open_ else ''} {line.lstrip(' #')}".lstrip(), line.index("#")
+            open_ = True
+            continue
+        open_ = False
+        if match := _KEY.fullmatch(line):
+            depth = len(match["indent"])
+            sections = [section for section in sections if section[0] < depth] + [(depth, match["name"])]
+            if comment := match["comment"] or (above if depth == depth_above else ""):
+                key = prefix + ".".join(name for _, name in sections)
+                yield f"`{key}`", f"`{match['value']}`" if match["value"] else f"see `conf/{path}`", comment
+        else:
+            above = ""
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = (head, tuple("---" for _ in head), *rows)
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def readme(text: str) -> str:
+    """README.md with its tables as they should be. Raises ValueError where a table's place is missing."""
+    for name, table in (("transformations", transformations()), ("keys", keys())):
+        opening, closing = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, found, rest = text.partition(opening)
+        _, closed, after = rest.partition(closing)
+        if not (found and closed):
+            raise ValueError(f"README.md has no {opening} ... {closing}")
+        text = f"{before}{opening}\n{table}\n{closing}{after}"
+    return text
+
+
+def codes(text: str) -> str:
+    """codes.txt with the codes that it lacks."""
+    given = text.splitlines()
+    current = (f"{record.code} {record.name}" for record in own())
+    return "".join(f"{line}\n" for line in (*given, *(line for line in current if line not in given)))
+
+
+if __name__ == "__main__":
+    README.write_text(readme(README.read_text("utf-8")), "utf-8")
+    CODES.write_text(codes(CODES.read_text("utf-8")), "utf-8")

@@ -1,0 +1,40 @@
+"""What the tests of rows, files and commands share."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from fastgen.config import Config, restore
+
+ROOT = Path(__file__).parent.parent
+
+
+def variant(config: Config, **values: Any) -> Config:
+    """The config with other values of top-level keys, without Hydra: a hundred configs take a second, not ten."""
+    return restore({**config.identity(), **values}, config.out)
+
+
+def command(name: str, *overrides: str, cwd: Path, **env: str) -> tuple[list[str], dict[str, Any]]:
+    """What `subprocess` needs for `python -m fastgen.<name> ...` of this checkout, in the folder `cwd`."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **env}
+    return [sys.executable, "-m", f"fastgen.{name}", *overrides], {"cwd": cwd, "env": environment, "text": True}
+
+
+def fastgen(name: str, *overrides: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m fastgen.<name> ...` to its end."""
+    arguments, options = command(name, *overrides, cwd=cwd, **env)
+    return subprocess.run(arguments, **options, capture_output=True, check=False, timeout=300)
+
+
+def files(out: Path) -> dict[str, str]:
+    """SHA-256 of every file below `out`, by its path."""
+    return {
+        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.rglob("*"))
+        if path.is_file()
+    }

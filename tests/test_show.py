@@ -1,0 +1,135 @@
+"""`python -m fastgen.show`: layers, counts, splits, and examples with every step."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from helpers import fastgen, files
+
+from fastgen.config import compose
+from fastgen.display import columns, show_example, show_splits
+from fastgen.engine import example
+from fastgen.show import job
+from fastgen.transforms import RECORDS, split_head
+
+
+def shown(text):
+    """The examples in what is printed: {"train 0": (x, y, [(head, steps, roles), ...])}."""
+    found = {}
+    for block in text.split("\n\n"):
+        title, *lines = block.strip().split("\n")
+        if re.fullmatch(r"\w+ \d+", title):
+            x, y = lines[0].removesuffix(" :").split(" -> ")
+            parts = [re.fullmatch(r"  (\S+) +(.*) ([;.])   \((.*)\)", line).groups() for line in lines[1:]]
+            assert [end for _, _, end, _ in parts] == [";"] * (len(parts) - 1) + ["."]
+            found[title] = (
+                [int(value) for value in x.split(" ")],
+                [int(value) for value in y.split(" ")],
+                [
+                    (head, [tuple(map(int, step.split(" "))) for step in steps.split(" , ")], roles.split(", "))
+                    for head, steps, _, roles in parts
+                ],
+            )
+    return found
+
+
+def matches(config, split, index, printed):
+    """What is printed is the example: every step, executed anew."""
+    x, y, parts = printed
+    expected = example(config, split, index)
+    assert (x, y, [head for head, _, _ in parts]) == (expected.x, expected.y, list(expected.chain))
+    vector = x
+    for head, steps, roles in parts:
+        name, argument = split_head(head)
+        logged = []
+        vector = RECORDS[name](vector, config.k, logged, *([] if argument is None else [argument]))
+        assert steps == [step[1:] for step in logged]
+        assert [result for *_, result in steps] == vector
+        assert tuple(roles) == RECORDS[name].roles
+    assert vector == y
+
+
+def test_the_command(tmp_path):
+    done = fastgen("show", "graph=mixed", "k=13", "n=5000", "examples=2", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert files(tmp_path) == {}
+    assert list(tmp_path.iterdir()) == []
+    config = compose("graph=mixed", "k=13", "n=5000")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    for layer in range(4):
+        cells = [f"{4 * layer + i}:{vertex.head}" for i, vertex in enumerate(config.graph.layer(layer))]
+        assert lines[layer] == ["layer", str(layer), *cells]
+    assert lines[5:9] == [["chain", "length", "paths", "chains"], ["2", "48", "48"], ["3", "128", "128"], ["4", "256", "256"]]
+    assert lines[10:13] == [
+        ["split", "examples", "chains", "length", "chains", "of"],
+        ["train", "4,000", "346", "8"],
+        ["validation", "1,000", "86", "8"],
+    ]
+    found = shown(done.stdout)
+    assert list(found) == ["train 0", "train 1", "validation 0", "validation 1"]
+    for title, printed in found.items():
+        split, index = title.split(" ")
+        matches(config, split, int(index), printed)
+
+
+@pytest.mark.parametrize("overrides", [("graph=deep",), ("graph=wide", "k=300"), ("split=controls", "length={min:1,max:5}")])
+def test_examples(overrides, capsys):
+    config = compose(*overrides)
+    job(config, 3)
+    found = shown(capsys.readouterr().out)
+    assert list(found) == [f"{split.name} {index}" for split in config.splits for index in range(3)]
+    for title, printed in found.items():
+        split, index = title.split(" ")
+        matches(config, split, int(index), printed)
+
+
+def test_no_example_that_a_split_does_not_have(capsys):
+    config = compose("n=5", "split.sets.validation.n=1")
+    job(config, 3)
+    assert list(shown(capsys.readouterr().out)) == ["train 0", "train 1", "train 2", "validation 0"]
+    job(config, 0)
+    assert shown(capsys.readouterr().out) == {}
+
+
+def test_paths_that_spell_one_chain_are_counted(capsys):
+    job(compose("graph={layers:2,width:2,vertices:[sort,sort,rank,reverse]}", "chain.min=1"), 0)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["1", "4", "3"] in lines
+    assert ["2", "4", "2"] in lines
+
+
+def test_warnings_come_before(capsys):
+    job(compose("graph.vertices.9=add11"), 0)
+    assert capsys.readouterr().err.startswith("fastgen: warning: graph.vertices[9]=add0: ")
+
+
+def test_splits_with_ranges_and_controls():
+    text = show_splits(compose("split=controls"))
+    assert [line.split() for line in text.splitlines()[1:]] == [
+        ["train", "940,000", "346", "8"],
+        ["validation", "20,000", "86", "8"],
+        ["seen", "20,000", "346", "8", "train"],
+        ["longer", "20,000", "346", "9-16", "train"],
+    ]
+
+
+def test_columns_are_aligned():
+    assert columns([["name", "rows"], ["a", 12_345], ["bcdef", 7]]) == "name     rows\na      12,345\nbcdef       7"
+
+
+def test_an_example_by_hand():
+    """A page that a person wrote."""
+    config = compose("graph=small")
+    made = replace(
+        example(config, "train", 0),
+        chain=("reverse", "add3"),
+        x=[3, 1, 9],
+        y=[1, 4, 6],
+        steps=[(9, 0, 2, 9), (9, 1, 1, 1), (9, 2, 0, 3), (1, 9, 3, 1), (1, 1, 3, 4), (1, 3, 3, 6)],
+    )
+    assert show_example(made) == (
+        "3 1 9 -> 1 4 6 :\n"
+        "  reverse 0 2 9 , 1 1 1 , 2 0 3 ;   (position, source, result)\n"
+        "  add3    9 3 1 , 1 3 4 , 3 3 6 .   (element, constant, result)"
+    )

@@ -1,0 +1,379 @@
+"""The folder of a corpus: its files, manifest and card; the same bytes for the same config; what other tools read."""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from helpers import files
+
+from fastgen import __version__, write
+from fastgen.config import ConfigError, compose, restore
+from fastgen.engine import example
+from fastgen.run import job
+from fastgen.shard import plan, table
+
+
+def make(out, *overrides, **values):
+    """Run the command's job; return its config."""
+    config = replace(compose(*overrides), out=str(out), **values)
+    job(config)
+    return config
+
+
+def rows(out, split, columns=None):
+    """All rows of a split, in the order of its files."""
+    parts = sorted((out / "data" / f"split={split}").iterdir())
+    return pa.concat_tables([pq.read_table(part, partitioning=None, columns=columns) for part in parts])
+
+
+CONTROLS = "split=controls", "n=3000", *(f"split.sets.{name}.n=500" for name in ("validation", "seen", "longer"))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A corpus with three files of train and one of validation: (folder, config)."""
+    out = tmp_path_factory.mktemp("corpus") / "deep" / "out"
+    return out, make(out, "n=3000", "shard=1000")
+
+
+@pytest.fixture(scope="module")
+def controls(tmp_path_factory):
+    out = tmp_path_factory.mktemp("controls")
+    return out, make(out, *CONTROLS)
+
+
+def test_the_folder_holds_this_and_nothing_else(corpus):
+    out, _ = corpus
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*")) == [
+        "README.md",
+        "chains.parquet",
+        "data",
+        "data/split=train",
+        "data/split=train/train-00000-of-00003.parquet",
+        "data/split=train/train-00001-of-00003.parquet",
+        "data/split=train/train-00002-of-00003.parquet",
+        "data/split=validation",
+        "data/split=validation/validation-00000-of-00001.parquet",
+        "manifest.json",
+    ]
+
+
+def test_files_hold_the_rows_of_the_table(corpus):
+    out, config = corpus
+    for split in config.splits:
+        found = rows(out, split.name)
+        assert found.cast(write.schema(config)).equals(table(config, split.name, 0, split.rows))
+        assert found["index"].to_pylist() == list(range(split.rows))
+        last = example(config, split.name, split.rows - 1)
+        row = found.slice(split.rows - 1).to_pylist()[0]
+        assert (row["x"], row["y"], row["chain"].split(" ")) == (last.x, last.y, list(last.chain))
+
+
+def test_manifest(corpus):
+    out, config = corpus
+    manifest = json.loads((out / "manifest.json").read_text("utf-8"))
+    assert {"fastgen", "complete", "fingerprint", "config", "versions", "splits", "files"} <= set(manifest)
+    assert manifest["fastgen"] == __version__
+    assert manifest["complete"] is True
+    assert manifest["config"] == config.identity()
+    assert manifest["config"]["stream_version"] == 1
+    assert restore(manifest["config"], config.out) == config
+    assert manifest["fingerprint"] == hashlib.sha256(json.dumps(config.identity(), sort_keys=True).encode()).hexdigest()
+    assert manifest["versions"]["pyarrow"] == pa.__version__
+    for split in config.splits:
+        about = manifest["splits"][split.name]
+        assert (about["rows"], about["chains"], about["of"]) == (split.rows, len(split.chains), None)
+        assert about["length"] == {"min": 8, "max": 8}
+    assert list(manifest["splits"]) == ["train", "validation"]
+    assert [entry["file"] for entry in manifest["files"]] == sorted(shard.file for shard in plan(config))
+    for entry, shard in zip(manifest["files"], sorted(plan(config), key=lambda shard: shard.file), strict=True):
+        data = (out / entry["file"]).read_bytes()
+        assert entry == {
+            "file": shard.file,
+            "split": shard.split.name,
+            "rows": shard.stop - shard.start,
+            "first": shard.start,
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+
+
+def test_nothing_says_when_or_where(corpus, tmp_path):
+    """The same config in another folder: the same bytes, all of them."""
+    out, _ = corpus
+    make(tmp_path / "elsewhere", "n=3000", "shard=1000")
+    assert files(tmp_path / "elsewhere") == files(out)
+    for name in ("manifest.json", "README.md"):
+        text = (out / name).read_text("utf-8")
+        assert str(out) not in text
+        assert "out:" not in text
+        assert '"out"' not in text
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 7])
+def test_workers_change_no_byte(corpus, tmp_path, workers):
+    make(tmp_path, "n=3000", "shard=1000", workers=workers)
+    assert files(tmp_path) == files(corpus[0])
+
+
+@pytest.mark.parametrize("overrides", [("shard=77",), ("shard=4096",), ("parquet.row_group=13",), ("shard=1",)])
+def test_shards_and_row_groups_change_no_row(tmp_path, overrides):
+    n = "n=60" if overrides == ("shard=1",) else "n=3000"
+    config = make(tmp_path, n, *overrides)
+    for split in config.splits:
+        assert (
+            rows(tmp_path, split.name).cast(write.schema(config)).equals(table(config, split.name, 0, split.rows))
+        )
+
+
+@pytest.mark.parametrize("codec", ["zstd", "snappy", "lz4", "gzip", "brotli", "none"])
+def test_codecs(tmp_path, codec):
+    config = make(tmp_path, "n=300", f"parquet.codec={codec}")
+    found = rows(tmp_path, "train")
+    assert found.cast(write.schema(config)).equals(table(config, "train", 0, 240))
+    part = pq.ParquetFile(next((tmp_path / "data" / "split=train").iterdir())).metadata.row_group(0)
+    assert {part.column(i).compression for i in range(part.num_columns)} == {
+        "UNCOMPRESSED" if codec == "none" else codec.upper()
+    }
+
+
+def test_levels_are_used(tmp_path):
+    sizes = []
+    for level in (1, 19):
+        make(tmp_path / str(level), "n=20_000", f"parquet.level={level}")
+        sizes.append(sum(path.stat().st_size for path in (tmp_path / str(level) / "data").rglob("*.parquet")))
+    assert sizes[1] < 0.97 * sizes[0]
+
+
+def test_pages_have_checksums(corpus, tmp_path):
+    path = corpus[0] / "data/split=train/train-00000-of-00003.parquet"
+    assert pq.read_table(path, partitioning=None, page_checksum_verification=True).num_rows == 1000
+    column = pq.ParquetFile(path).metadata.row_group(0).column(5)
+    data = bytearray(path.read_bytes())
+    data[column.data_page_offset + column.total_compressed_size // 2] ^= 1
+    (tmp_path / "flipped.parquet").write_bytes(data)
+    with pytest.raises(OSError, match="CRC"):
+        pq.read_table(tmp_path / "flipped.parquet", page_checksum_verification=True)
+
+
+def test_files_have_no_nulls(corpus):
+    for path in [*(corpus[0] / "data").rglob("*.parquet"), corpus[0] / "chains.parquet"]:
+        schema = pq.ParquetFile(path).schema
+        assert all(schema.column(i).max_definition_level <= schema.column(i).max_repetition_level for i in range(len(schema)))
+
+
+def test_chains(corpus):
+    out, config = corpus
+    found = pq.read_table(out / "chains.parquet")
+    assert found.schema.names == ["chain_id", "chain", "length", "split", "paths"]
+    assert not any(field.nullable for field in found.schema)
+    assert found.schema.field("chain").type.value_type == pa.string()
+    assert found["chain_id"].to_pylist() == list(range(432))
+    for row, chain in zip(found.to_pylist(), config.chains, strict=True):
+        assert tuple(row["chain"]) == chain.heads
+        assert (row["length"], row["paths"]) == (len(chain), chain.paths)
+        assert row["chain_id"] in config.find(row["split"]).chains
+
+
+@pytest.mark.parametrize("overrides", [(), ("graph=mixed", "chain.min=1"), ("split.seed=9", "k=7", "graph=small")])
+def test_splits_are_disjoint_over_the_files(tmp_path, overrides):
+    """By what the files say, chains as text; and every chain lies in the split that chains.parquet gives it."""
+    make(tmp_path, "n=20_000", *overrides)
+    owner = {" ".join(row["chain"]): row["split"] for row in pq.read_table(tmp_path / "chains.parquet").to_pylist()}
+    found = {split: set(rows(tmp_path, split)["chain"].to_pylist()) for split in ("train", "validation")}
+    assert not found["train"] & found["validation"]
+    for split, chains in found.items():
+        assert chains
+        assert {owner[chain] for chain in chains} == {split}
+
+
+def test_controls_have_the_chains_of_train_and_other_examples(controls):
+    out, config = controls
+    tables = {name: rows(out, name) for name in ("train", "validation", "seen", "longer")}
+    assert {name: found.num_rows for name, found in tables.items()} == {
+        "train": 1500,
+        "validation": 500,
+        "seen": 500,
+        "longer": 500,
+    }
+    owner = {row["chain_id"]: row["split"] for row in pq.read_table(out / "chains.parquet").to_pylist()}
+    for name, found in tables.items():
+        assert {owner[chain] for chain in found["chain_id"].to_pylist()} == {
+            "validation" if name == "validation" else "train"
+        }
+    lengths = {name: set(map(len, found["x"].to_pylist())) for name, found in tables.items()}
+    assert lengths == {"train": {8}, "validation": {8}, "seen": {8}, "longer": set(range(9, 17))}
+    pairs = {
+        name: set(zip(found["chain"].to_pylist(), map(tuple, found["x"].to_pylist()), strict=True))
+        for name, found in tables.items()
+    }
+    assert not pairs["train"] & pairs["seen"]
+    eights = {(chain, x[:8]) for chain, x in pairs["longer"]}
+    assert not eights & pairs["train"]
+    assert not eights & pairs["seen"]
+    manifest = json.loads((out / "manifest.json").read_text("utf-8"))
+    assert {name: about["of"] for name, about in manifest["splits"].items()} == {
+        "train": None,
+        "validation": None,
+        "seen": "train",
+        "longer": "train",
+    }
+    assert manifest["splits"]["longer"]["length"] == {"min": 9, "max": 16}
+
+
+def front(out):
+    """The YAML in front of the card, and the text after it."""
+    opening, block, text = (out / "README.md").read_text("utf-8").split("---\n", 2)
+    assert opening == ""
+    return yaml.safe_load(block), text
+
+
+@pytest.mark.parametrize("which", ["corpus", "controls"])
+def test_card(which, request):
+    out, config = request.getfixturevalue(which)
+    head, text = front(out)
+    assert {split["name"]: split["num_examples"] for split in head["dataset_info"]["splits"]} == {
+        split.name: split.rows for split in config.splits
+    }
+    [about] = head["configs"]
+    assert [entry["split"] for entry in about["data_files"]] == [split.name for split in config.splits]
+    for entry in about["data_files"]:
+        found = sorted(out.glob(entry["path"]))
+        assert found == sorted((out / "data" / f"split={entry['split']}").iterdir())
+        assert sum(pq.read_metadata(path).num_rows for path in found) == config.find(entry["split"]).rows
+    assert yaml.safe_load(text.rpartition("```yaml\n")[2].partition("```")[0]) == config.identity()
+    first = example(config, "train", 0)
+    assert " ".join(map(str, first.x)) + " -> " + " ".join(map(str, first.y)) in text
+    for column in config.columns:
+        assert f"| {column} |" in text
+
+
+def test_columns(tmp_path):
+    config = make(tmp_path, "n=300", "columns=[chain,x]")
+    assert config.columns == ("x", "chain")
+    for split in config.splits:
+        found = rows(tmp_path, split.name)
+        assert found.schema.names == ["x", "chain"]
+        assert found.cast(write.schema(config)).equals(table(config, split.name, 0, split.rows))
+    assert "| trace |" not in (tmp_path / "README.md").read_text("utf-8")
+
+
+def test_a_dataset_sees_the_splits(controls):
+    out, config = controls
+    found = pyarrow.dataset.dataset(out / "data", partitioning="hive")
+    assert set(found.schema.names) == {*config.columns, "split"}
+    for split in config.splits:
+        here = found.filter(pyarrow.dataset.field("split") == split.name)
+        assert here.count_rows() == split.rows
+    assert found.count_rows() == config.n
+
+
+# Files that are there already
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A corpus to damage."""
+    return tmp_path, make(tmp_path, "n=3000", "shard=1000")
+
+
+def times(out):
+    return {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+
+
+def test_a_finished_corpus_is_left_alone(own, capsys):
+    out, config = own
+    before = times(out)
+    capsys.readouterr()
+    for workers in (1, 2):
+        job(replace(config, workers=workers))
+        assert capsys.readouterr().out == f"{out} holds this corpus already, whole: nothing to do\n"
+    assert times(out) == before
+
+
+@pytest.mark.parametrize(("damage", "kept"), [("delete", 3), ("truncate", 3), ("empty", 3), ("folder", 1)])
+def test_a_lost_or_cut_file_is_made_again(own, damage, kept, capsys):
+    out, config = own
+    whole, before = files(out), times(out)
+    path = out / "data/split=train/train-00001-of-00003.parquet"
+    if damage == "delete":
+        path.unlink()
+    elif damage == "folder":
+        shutil.rmtree(path.parent)
+    else:
+        os.truncate(path, path.stat().st_size - 1 if damage == "truncate" else 0)
+    untouched = [file for file in out.rglob("data/*/*.parquet") if file != path]
+    capsys.readouterr()
+    job(config)
+    assert f"{out} holds {kept} of the 4 files already: going on" in capsys.readouterr().err
+    assert files(out) == whole
+    assert not (out / ".staging").exists()
+    assert all(file.stat().st_mtime_ns == before[file] for file in untouched)
+
+
+def test_what_an_earlier_run_left_unfinished_is_removed(own):
+    out, config = own
+    whole = files(out)
+    (out / "data/split=train/train-00001-of-00003.parquet").unlink()
+    (out / ".staging").mkdir()
+    for name in ("train-00001-of-00003.parquet", "train-00099-of-00100.parquet", "manifest.json"):
+        (out / ".staging" / name).write_bytes(b"PAR1 half")
+    job(config)
+    assert files(out) == whole
+    assert not (out / ".staging").exists()
+
+
+def test_another_corpus_in_the_folder_is_refused(own):
+    out, config = own
+    before = times(out)
+    for changed in ("n=4000", "k=7", "seed=1", "graph.vertices.9=add5", "split.seed=4", "parquet.level=3", "length=9"):
+        key = changed.partition("=")[0]
+        with pytest.raises(ConfigError, match="another corpus") as refused:
+            make(out, "shard=1000", *([changed] if key == "n" else ["n=3000", changed]))
+        named = [line.strip().partition(":")[0] for line in str(refused.value).splitlines()[1:]]
+        assert set(named) <= {key, f"{key}.min", f"{key}.max", key.removesuffix(".9")}
+        assert named
+    assert times(out) == before
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", "null", "{}", '{"config": {}, "complete": true}', '{"config": 1}'])
+def test_a_manifest_that_is_not_one_is_refused(tmp_path, content):
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"manifest\.json can't be read"):
+        make(tmp_path, "n=3000")
+    assert files(tmp_path).keys() == {"manifest.json"}
+
+
+@pytest.mark.parametrize("name", ["README.md", "chains.parquet", "data"])
+def test_a_foreign_folder_is_refused(tmp_path, name):
+    (tmp_path / name).mkdir() if name == "data" else (tmp_path / name).write_text("mine")
+    with pytest.raises(ConfigError, match=f"holds {name}, but no manifest.json"):
+        make(tmp_path, "n=3000")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_that_fails_is_not_there(tmp_path):
+    """Whatever is raised while a file is written; and what was there before stays."""
+    config = replace(compose("n=3000"), out=str(tmp_path))
+    write.prepare(config)
+    name = "data/split=train/train-00000-of-00001.parquet"
+
+    def broken():
+        yield table(config, "train", 0, 10)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write.write_parquet(tmp_path, name, write.schema(config), broken(), **write.options(config))
+    assert files(tmp_path) == {}
+    write.write_parquet(tmp_path, name, write.schema(config), [table(config, "train", 0, 10)], **write.options(config))
+    before = files(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        write.write_parquet(tmp_path, name, write.schema(config), broken(), **write.options(config))
+    assert files(tmp_path) == before
