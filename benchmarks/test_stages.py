@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -44,20 +45,21 @@ def draw() -> None:
     sample.draw_vectors(seed, stream, start, 11, 8, rows.length, rows.second, rows.offsets, rows.x)
 
 
-def order() -> None:
+def order() -> tuple[Any, Any]:
     """Rows by chain."""
     rows = block()
-    engine._order(rows.chain_id, rows.length, 8, 8, len(default().chains), rows.order, rows.spare)
+    return engine._order(rows.chain_id, rows.length, 8, 8, len(default().chains), rows.order, rows.spare)
+
+
+ordered = cache(order)
 
 
 def apply() -> None:
     """Kernels, and rows back in their order."""
     rows = block()
-    # `_order` leaves the sorted rows in `spare`, its second array
     engine._apply(
-        rows.chain_id,
         rows.length,
-        rows.spare,
+        *ordered(),
         11,
         *engine.program(default()),
         rows.offsets,
@@ -97,7 +99,7 @@ def show(name: str, benchmark: BenchmarkFixture, report: Report, rows: int) -> N
 
 
 @pytest.mark.parametrize("stage", [draw, order, apply, fill], ids=lambda stage: stage.__name__)
-def test_stage(stage: Callable[[], None], benchmark: BenchmarkFixture, report: Report) -> None:
+def test_stage(stage: Callable[[], Any], benchmark: BenchmarkFixture, report: Report) -> None:
     benchmark.pedantic(stage, rounds=ROUNDS, warmup_rounds=2)
 
     rows = block()

@@ -159,8 +159,8 @@ def _fill_block(
     per_word,
     shortest,
     longest,
+    thresholds,
     outcomes,
-    entries,
     starts,
     addresses,
     codes,
@@ -176,32 +176,31 @@ def _fill_block(
     order,
     spare,
 ):
-    sample.draw_chains(seed, stream, start, shortest, longest, outcomes, entries, chain, length, second)
+    sample.draw_chains(seed, stream, start, shortest, longest, thresholds, outcomes, chain, length, second)
     elements, steps = offsets[0], trace_offsets[0]
     for r in range(chain.size):
         elements += length[r]
         steps += steps_before(starts[chain[r] + 1] - starts[chain[r]], length[r])
         offsets[r + 1], trace_offsets[r + 1] = elements, steps
     sample.draw_vectors(seed, stream, start, k, per_word, length, second, offsets, x)
-    order = _order(chain, length, shortest, longest, starts.size - 1, order, spare)
-    _apply(chain, length, order, k, starts, addresses, codes, arguments, offsets, trace_offsets, x, y, trace)
+    order, ends = _order(chain, length, shortest, longest, starts.size - 1, order, spare)
+    _apply(length, order, ends, k, starts, addresses, codes, arguments, offsets, trace_offsets, x, y, trace)
 
 
 @jit
 def _order(chain, length, shortest, longest, chains, order, spare):
-    """The rows by chain and length, each group in ascending order: int32[row], one of the two arrays given."""
+    """The rows by chain and length, int32[row] (one of the two arrays given), and where each chain's rows end."""
     for r in range(order.size):
         order[r] = r
     if shortest < longest:
         _counting_sort(length - np.int32(shortest), longest - shortest + 1, order, spare)
         order, spare = spare, order
-    _counting_sort(chain, chains, order, spare)
-    return spare
+    return spare, _counting_sort(chain, chains, order, spare)
 
 
 @jit
 def _counting_sort(keys, bound, order, result):
-    """`order` by keys[order], stable; keys are below `bound`."""
+    """`order` by keys[order], stable, into `result`; keys are below `bound`. Returns where the rows of each key end."""
     place = np.zeros(bound + 1, np.int32)
     for r in range(order.size):
         place[keys[r] + 1] += 1
@@ -210,10 +209,11 @@ def _counting_sort(keys, bound, order, result):
     for r in order:
         result[place[keys[r]]] = r
         place[keys[r]] += 1
+    return place[:bound]
 
 
 @jit
-def _apply(chain, length, order, k, starts, addresses, codes, arguments, offsets, trace_offsets, x, y, trace):
+def _apply(length, order, ends, k, starts, addresses, codes, arguments, offsets, trace_offsets, x, y, trace):
     longest = length.max()
     fit = TILE_BYTES // (longest * trace.itemsize)
     tile = min(TILE_ROWS, max(LANES, fit - fit % VECTOR))
@@ -225,26 +225,26 @@ def _apply(chain, length, order, k, starts, addresses, codes, arguments, offsets
     )
     words, places = np.empty(tile, np.uint64), np.empty(tile, np.int64)
     first = 0
-    while first < order.size:
-        c, n = chain[order[first]], length[order[first]]
-        last = first + 1
-        while last < min(first + tile, order.size) and chain[order[last]] == c and length[order[last]] == n:
-            last += 1
-        group = order[first:last]
-        unit = VECTOR if group.size > LANES else LANES
-        padded = (group.size + unit - 1) // unit * unit
-        shape, size = (np.int64(n), padded), n * padded
-        _load(x, offsets, group, words[:padded], before, n)
-        for r in range(padded):
-            places[r] = trace_offsets[group[r]] if r < group.size else trace_offsets[-1]
-        vector, result = before[:size].reshape(shape), after[:size].reshape(shape)
-        logged = codes_tile[:size].reshape(shape)
-        for step in range(starts[c], starts[c + 1]):
-            call(addresses[step], vector, result, logged, codes[step], k, arguments[step])
-            _store_codes(logged, trace, places, steps_before(step - starts[c], n), group.size)
-            vector, result = result, vector
-        _store(vector, y, offsets, group, words[:padded])
-        first = last
+    for c in range(ends.size):
+        while first < ends[c]:
+            n, last = length[order[first]], min(first + tile, ends[c])
+            while length[order[last - 1]] != n:
+                last -= 1
+            group = order[first:last]
+            unit = VECTOR if group.size > LANES else LANES
+            padded = (group.size + unit - 1) // unit * unit
+            shape, size = (np.int64(n), padded), n * padded
+            _load(x, offsets, group, words[:padded], before, n)
+            for r in range(padded):
+                places[r] = trace_offsets[group[r]] if r < group.size else trace_offsets[-1]
+            vector, result = before[:size].reshape(shape), after[:size].reshape(shape)
+            logged = codes_tile[:size].reshape(shape)
+            for step in range(starts[c], starts[c + 1]):
+                call(addresses[step], vector, result, logged, codes[step], k, arguments[step])
+                _store_codes(logged, trace, places, steps_before(step - starts[c], n), group.size)
+                vector, result = result, vector
+            _store(vector, y, offsets, group, words[:padded])
+            first = last
 
 
 @jit
