@@ -1,6 +1,6 @@
 """Blocks of rows against the references, field by field; no boundary of blocks, tiles or calls shows."""
 
-from itertools import cycle
+from itertools import cycle, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -115,7 +115,7 @@ def test_neither_blocks_nor_calls_show(monkeypatch, overrides):
     whole = contents(filled(config, "train", 100, 3000))
     assert whole[::37] == [reference(config, "train", 100 + r, 1)[0] for r in range(0, 3000, 37)]
     for cuts in ((0, 1, 2, 1000, 1001, 3000), (0, 255, 257, 2999, 3000)):
-        pieces = [filled(config, "train", 100 + a, b - a) for a, b in zip(cuts, cuts[1:], strict=False)]
+        pieces = [filled(config, "train", 100 + a, b - a) for a, b in pairwise(cuts)]
         assert [row for piece in pieces for row in contents(piece)] == whole
     for block in (1, 64, 1000, 2999, 3000):
         monkeypatch.setattr(engine, "BLOCK", block)
@@ -165,10 +165,12 @@ def test_no_row():
     assert contents(rows) == []
 
 
-@pytest.mark.parametrize(("k", "length", "count"), [(11, 1000, 6), (256, 1000, 6), (11, 65_536, 2), (65_536, 65_536, 2)])
+@pytest.mark.parametrize(
+    ("k", "length", "count"), [(11, 1000, 6), (256, 1000, 6), (11, 65_536, 2), (65_536, 65_536, 1)]
+)
 def test_long_vectors(k, length, count):
     config = compose(f"k={k}", f"length={length}")
-    assert contents(filled(config, "train", 9, count)) == reference(config, "train", 9, count)
+    assert contents(filled(config, "train", 12, count)) == reference(config, "train", 12, count)
 
 
 def test_an_example_has_the_rows_of_its_split_and_no_other():

@@ -55,7 +55,11 @@ def test_compiled_words_of_the_published_vectors(counter, key, result):
 
 def test_compiled_words_are_the_references():
     draws = random.Random(0)
-    cases = [(MOST, 2**32 - 1, MOST, 0), (0, 0, 2**32 - 3, 1), (1, 1, MOST - 6, 5)]  # an index that carries over 32 bits
+    cases = [
+        (MOST, 2**32 - 1, MOST, 0),
+        (0, 0, 2**32 - 3, 1),
+        (1, 1, MOST - 6, 5),
+    ]  # an index that carries over 32 bits
     for _ in range(50):
         seed, stream, index = draws.getrandbits(64), draws.getrandbits(32), draws.getrandbits(draws.choice([8, 32, 64]))
         cases.append((seed, stream, index, draws.randrange(40)))

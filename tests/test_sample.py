@@ -1,4 +1,4 @@
-"""What is drawn follows the stated distributions: chi-square against exact expectations, each with a bias that it catches.
+"""What is drawn is as stated: chi-square tests against exact expectations, each with a bias that it catches.
 
 Seeds are fixed, so every test gives the same answer every time.
 """
@@ -12,6 +12,8 @@ import pytest
 
 from fastgen import sample
 from fastgen.config import compose
+from fastgen.graph import Graph
+from fastgen.trace import LARGEST
 
 ROWS = 1_000_000
 
@@ -176,7 +178,19 @@ def test_lengths_are_uniform_and_independent_of_the_chain(overrides):
     fails(coupled, joint)
 
 
-RADICES = [(2, 16), (3, 17), (11, 20), (16, 16), (17, 9), (200, 8), (255, 5), (256, 8), (257, 5), (1004, 3), (65_536, 4)]
+RADICES = [
+    (2, 16),
+    (3, 17),
+    (11, 20),
+    (16, 16),
+    (17, 9),
+    (200, 8),
+    (255, 5),
+    (256, 8),
+    (257, 5),
+    (1004, 3),
+    (65_536, 4),
+]
 """k, and a length that needs several words."""
 
 
@@ -234,16 +248,32 @@ def test_elements_are_independent_of_the_chain_and_of_the_length(k):
         fails(given * coarse + tilt(values, given % coarse), joint)
 
 
+# The bias that is left, exactly
+
+
+def test_the_elements_of_a_word_are_few_enough():
+    """k^digits <= 2^32 of 2^64 words: their joint distribution is off by less than 2^-32."""
+    for k in range(2, LARGEST + 1):
+        digits = sample.digits_per_word(k)
+        assert k**digits <= 2**32
+
+
+def test_length_and_column_leave_38_bits_for_the_threshold():
+    graphs = [(layers, width) for layers in range(1, 17) for width in range(1, 17) if layers * width <= 16]
+    most = max(sum(Graph(*graph, ()).paths(length) for length in range(1, graph[0] + 1)) for graph in graphs)
+    assert most * LARGEST <= 2 ** (64 - 38)
+
+
 # The table
 
 
 def probabilities(table):
     """The exact probability of each outcome that a table gives, to a uniform column and threshold."""
     found = {}
-    for outcome, entry in zip(table.outcomes.tolist(), table.entries.tolist(), strict=True):
-        kept = Fraction(entry >> 16, 2**sample.THRESHOLD_BITS)
-        for each, share in ((outcome, kept), (entry & 0xFFFF, 1 - kept)):
-            found[each] = found.get(each, 0) + share / len(table.entries)
+    for threshold, (own, alias) in zip(table.thresholds.tolist(), table.outcomes.tolist(), strict=True):
+        kept = Fraction(threshold, 2**64)
+        for outcome, share in ((own, kept), (alias, 1 - kept)):
+            found[outcome] = found.get(outcome, 0) + share / len(table.thresholds)
     return found
 
 
@@ -267,7 +297,7 @@ def test_an_alias_table_has_the_weights(weights):
     found = probabilities(sample.alias_table(outcomes, exact))
     assert sum(found.values()) == 1
     for outcome, weight in zip(outcomes, exact, strict=True):
-        assert abs(found.get(outcome, 0) - weight) <= Fraction(1, 2**47)
+        assert abs(found.get(outcome, 0) - weight) <= Fraction(1, 2**63)
         assert weight or not found.get(outcome), "an outcome of weight 0 can be drawn"
 
 
@@ -277,7 +307,7 @@ def test_the_table_of_a_split_has_its_probabilities(overrides):
     for split in config.splits:
         found = probabilities(sample.chain_table(split))
         for chain_id, probability in enumerate(chains(config, split.name)):
-            assert abs(found.get(chain_id, 0) - probability) <= Fraction(1, 2**47)
+            assert abs(found.get(chain_id, 0) - probability) <= Fraction(1, 2**63)
 
 
 # Compiled against reference

@@ -60,7 +60,12 @@ def test_the_command(tmp_path):
     for layer in range(4):
         cells = [f"{4 * layer + i}:{vertex.head}" for i, vertex in enumerate(config.graph.layer(layer))]
         assert lines[layer] == ["layer", str(layer), *cells]
-    assert lines[5:9] == [["chain", "length", "paths", "chains"], ["2", "48", "48"], ["3", "128", "128"], ["4", "256", "256"]]
+    assert lines[5:9] == [
+        ["chain", "length", "paths", "chains"],
+        ["2", "48", "48"],
+        ["3", "128", "128"],
+        ["4", "256", "256"],
+    ]
     assert lines[10:13] == [
         ["split", "examples", "chains", "length", "chains", "of"],
         ["train", "4,000", "346", "8"],
@@ -73,7 +78,9 @@ def test_the_command(tmp_path):
         matches(config, split, int(index), printed)
 
 
-@pytest.mark.parametrize("overrides", [("graph=deep",), ("graph=wide", "k=300"), ("split=controls", "length={min:1,max:5}")])
+@pytest.mark.parametrize(
+    "overrides", [("graph=deep",), ("graph=wide", "k=300"), ("split=controls", "length={min:1,max:5}")]
+)
 def test_examples(overrides, capsys):
     config = compose(*overrides)
     job(config, 3)

@@ -105,6 +105,14 @@ def test_manifest(corpus):
         }
 
 
+def test_a_corpus_is_loaded_by_its_folder(corpus, tmp_path):
+    out, config = corpus
+    assert write.load(out) == write.load(str(out)) == config
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ConfigError, match=r"holds no manifest\.json; name the folder that fastgen\.run wrote"):
+            write.load(path)
+
+
 def test_nothing_says_when_or_where(corpus, tmp_path):
     """The same config in another folder: the same bytes, all of them."""
     out, _ = corpus
@@ -128,9 +136,7 @@ def test_shards_and_row_groups_change_no_row(tmp_path, overrides):
     n = "n=60" if overrides == ("shard=1",) else "n=3000"
     config = make(tmp_path, n, *overrides)
     for split in config.splits:
-        assert (
-            rows(tmp_path, split.name).cast(write.schema(config)).equals(table(config, split.name, 0, split.rows))
-        )
+        assert rows(tmp_path, split.name).cast(write.schema(config)).equals(table(config, split.name, 0, split.rows))
 
 
 @pytest.mark.parametrize("codec", ["zstd", "snappy", "lz4", "gzip", "brotli", "none"])
@@ -166,7 +172,9 @@ def test_pages_have_checksums(corpus, tmp_path):
 def test_files_have_no_nulls(corpus):
     for path in [*(corpus[0] / "data").rglob("*.parquet"), corpus[0] / "chains.parquet"]:
         schema = pq.ParquetFile(path).schema
-        assert all(schema.column(i).max_definition_level <= schema.column(i).max_repetition_level for i in range(len(schema)))
+        assert all(
+            schema.column(i).max_definition_level <= schema.column(i).max_repetition_level for i in range(len(schema))
+        )
 
 
 def test_chains(corpus):
@@ -195,7 +203,7 @@ def test_splits_are_disjoint_over_the_files(tmp_path, overrides):
 
 
 def test_controls_have_the_chains_of_train_and_other_examples(controls):
-    out, config = controls
+    out, _ = controls
     tables = {name: rows(out, name) for name in ("train", "validation", "seen", "longer")}
     assert {name: found.num_rows for name, found in tables.items()} == {
         "train": 1500,
@@ -331,7 +339,7 @@ def test_what_an_earlier_run_left_unfinished_is_removed(own):
 
 
 def test_another_corpus_in_the_folder_is_refused(own):
-    out, config = own
+    out, _ = own
     before = times(out)
     for changed in ("n=4000", "k=7", "seed=1", "graph.vertices.9=add5", "split.seed=4", "parquet.level=3", "length=9"):
         key = changed.partition("=")[0]
@@ -343,7 +351,9 @@ def test_another_corpus_in_the_folder_is_refused(own):
     assert times(out) == before
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "3", "null", "{}", '{"config": {}, "complete": true}', '{"config": 1}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "3", "null", "{}", '{"config": {}, "complete": true}', '{"config": 1}']
+)
 def test_a_manifest_that_is_not_one_is_refused(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(ConfigError, match=r"manifest\.json can't be read"):
