@@ -23,7 +23,7 @@ from conftest import Report
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fastgen import shard, write
-from fastgen.config import Config, compose, cpus
+from fastgen.settings import Config, compose, cpus
 
 TITLE = "end to end (the goals hold at 20,000,000 examples)"
 ROUNDS = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fastgen.config import Config
+from fastgen.settings import Config
 from fastgen.engine import Example, example
 from fastgen.split import contained
 from fastgen.trace import steps_before

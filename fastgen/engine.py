@@ -16,7 +16,7 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastgen import sample
-from fastgen.config import Config
+from fastgen.settings import Config
 from fastgen.jit import address, call, jit
 from fastgen.lanes import LANES, load_word, store_transposed, store_word
 from fastgen.split import Split
@@ -50,7 +50,12 @@ class Example:
 
 
 def example(config: Config, split: str, index: int) -> Example:
-    """Example `index` of a split, in plain Python: the definition of what row `index` of its files holds. O(1)."""
+    """Example `index` of a split, in plain Python: the definition of what row `index` of its files holds. O(1).
+
+    A split has 2^64 examples, of which a corpus holds the first. Raises ValueError for a split or an index that is none.
+    """
+    if not 0 <= index < 2**64:
+        raise ValueError(f"index={index}: must be from 0 to 2^64-1")
     chain_id, x = sample.draw(config, config.find(split), index)
     chain = config.chains[chain_id]
     y = x
@@ -148,6 +153,11 @@ def fill(rows: Rows, config: Config, split: Split, start: int, stop: int) -> Non
             rows.order[: last - first],
             rows.spare[: last - first],
         )
+
+
+def prepare(config: Config) -> None:
+    """Compile all that `fill` will call, or load it from the cache: 20 seconds or 0.1."""
+    fill(Rows(config, 1), config, config.splits[0], 0, 1)
 
 
 @jit

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -56,11 +55,9 @@ def cache_folder() -> Path | None:
             continue
         if os.access(parent / name, os.W_OK):
             return parent / name
-    warnings.warn(
-        "fastgen: no folder for compiled code can be written, so every run compiles anew (about 15 s); "
-        "set NUMBA_CACHE_DIR to a folder that can be",
-        RuntimeWarning,
-        stacklevel=2,
+    remedy = "set NUMBA_CACHE_DIR to a folder that can be written"
+    print(
+        f"fastgen: warning: compiled code can't be kept, so every run compiles anew (20 s); {remedy}", file=sys.stderr
     )
     return None
 

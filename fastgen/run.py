@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from fastgen.config import Config, command
+from fastgen.settings import Config, command
 
 if TYPE_CHECKING:
     from fastgen.shard import Shard
@@ -67,6 +71,8 @@ def _generate(config: Config, todo: list[Shard], files: dict[str, File]) -> dict
                 bar.set_description_str("", refresh=False)
                 bar.update(rows)
 
+        with _interrupt_at_once():
+            engine.prepare(config)
         for file in local.run(config, todo, progress):
             files[file.file] = file
             write.write_manifest(config, files.values(), complete=False)
@@ -74,6 +80,21 @@ def _generate(config: Config, todo: list[Shard], files: dict[str, File]) -> dict
     write.write_manifest(config, files.values(), complete=True)
     write.tidy(config)
     return files
+
+
+@contextmanager
+def _interrupt_at_once() -> Iterator[None]:
+    """While kernels are compiled, an interrupt ends the process: raised inside LLVM's callbacks it would be lost."""
+
+    def end(number: int, frame: object) -> None:
+        print("\nfastgen: interrupted while compiling; the same command starts again", file=sys.stderr, flush=True)
+        os._exit(130)
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 if __name__ == "__main__":

@@ -19,13 +19,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgen import rng
-from fastgen.config import Config
+from fastgen.settings import Config
 from fastgen.jit import jit
 from fastgen.lanes import store_word
 from fastgen.split import Split
 
 TILE = 1024
 """Rows drawn together: their words and digits stay in the first-level cache."""
+
 
 def digits_per_word(k: int) -> int:
     """How many elements one 64-bit word gives: the most of 8, 4, 2 with k^digits <= 2^32.

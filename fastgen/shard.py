@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fastgen.config import Config
+from fastgen.settings import Config
 from fastgen.engine import Rows, fill
 from fastgen.split import Split
 from fastgen.write import File, as_table, file_rows, group_rows, options, schema, write_parquet

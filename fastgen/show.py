@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from fastgen.config import Config, command, whole
+from fastgen.settings import Config, command, whole
 
 
 def job(config: Config, examples: int) -> None:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from fastgen import __version__
-from fastgen.config import Config, ConfigError, restore
+from fastgen.settings import Config, ConfigError, restore
 from fastgen.engine import Rows, dtypes
 from fastgen.split import contained
 from fastgen.trace import steps_before
@@ -32,6 +32,9 @@ GROUP_BYTES = 64 * 2**20
 
 FILE_BYTES = 2**30
 """So does a file, uncompressed."""
+
+STAGING = ".staging"
+"""Where files are until they are finished, below `out`: on the same file system, so that they can be moved at once."""
 
 
 @dataclass(frozen=True)
@@ -203,9 +206,6 @@ def _publish(staged: Path, path: Path) -> None:
 # The folder
 
 
-STAGING = ".staging"
-
-
 def prepare(config: Config) -> None:
     """Make the folders of a corpus, and remove what an earlier run that was cut off left unfinished."""
     staging = Path(config.out) / STAGING
@@ -244,7 +244,8 @@ def read_manifest(out: Path) -> Manifest | None:
         manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
         files = {entry["file"]: File(**entry) for entry in manifest["files"]}
         there = {name: file for name, file in files.items() if _size(out / name) == file.bytes}
-        return Manifest(dict(manifest["config"]), manifest["complete"] is True, there)
+        beside = (out / "README.md").exists() and (out / "chains.parquet").exists() and not (out / STAGING).exists()
+        return Manifest(dict(manifest["config"]), manifest["complete"] is True and beside, there)
     except (ValueError, KeyError, TypeError) as error:
         rule = f"its manifest.json can't be read ({error!r}); choose another folder, or remove this one"
         raise ConfigError(f"out={out}: {rule}") from error

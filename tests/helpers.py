@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fastgen.config import Config, restore
+from fastgen.settings import Config, restore
 
 ROOT = Path(__file__).parent.parent
 

@@ -20,7 +20,7 @@ ORDER = (
     *("jit", "trace", "modular", "lanes", "rng"),
     *("transforms.base", "transforms.elementwise", "transforms.scan", "transforms.permute", "transforms.order"),
     *("transforms", "testing"),
-    *("graph", "split", "config", "sample", "engine", "write", "shard", "launch", "launch.local", "display"),
+    *("graph", "split", "settings", "sample", "engine", "write", "shard", "launch", "launch.local", "display"),
     *("run", "show"),
 )
 """From the ground to the roof: a module imports only from those before it. The package itself is lazy, and any may ask

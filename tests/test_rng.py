@@ -8,7 +8,7 @@ import pytest
 from helpers import variant
 
 from fastgen import rng
-from fastgen.config import compose
+from fastgen.settings import compose
 from fastgen.jit import jit
 from fastgen.shard import table
 

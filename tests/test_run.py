@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import command, fastgen, files
 
-from fastgen.config import compose
+from fastgen.settings import compose
 from fastgen.shard import plan
 
 SMALL = "n=3000", "shard=1000"

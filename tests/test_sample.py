@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastgen import sample
-from fastgen.config import compose
+from fastgen.settings import compose
 from fastgen.graph import Graph
 from fastgen.trace import LARGEST
 

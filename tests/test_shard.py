@@ -9,7 +9,7 @@ import pytest
 from helpers import variant
 
 from fastgen import engine, write
-from fastgen.config import COLUMNS, compose
+from fastgen.settings import COLUMNS, compose
 from fastgen.shard import generate, plan, table
 from fastgen.trace import pack
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from helpers import fastgen, files
 
-from fastgen.config import compose
+from fastgen.settings import compose
 from fastgen.display import columns, show_example, show_splits
 from fastgen.engine import example
 from fastgen.show import job

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from fastgen.config import compose
+from fastgen.settings import compose
 from fastgen.graph import Chain, Graph
 from fastgen.split import STRATEGIES, Length, Split, apportion, contained, smallest, stream, weights
 from fastgen.transforms import RECORDS, Transformation

@@ -14,7 +14,7 @@ import yaml
 from helpers import files
 
 from fastgen import __version__, write
-from fastgen.config import ConfigError, compose, restore
+from fastgen.settings import ConfigError, compose, restore
 from fastgen.engine import example
 from fastgen.run import job
 from fastgen.shard import plan, table

@@ -1,7 +1,7 @@
 """All shards on this machine, by threads.
 
-Threads rather than processes: kernels and pyarrow release the GIL, so two threads are as fast as two processes
-(see benchmarks/), with one copy of the compiled code, and an interrupt reaches all of them at once.
+Threads rather than processes: kernels and pyarrow release the GIL. Eight shards on two cores took two threads 4.5 to
+4.8 s and two processes 4.8 to 5.1, in turns; and threads start at once, share the compiled code and stop together.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from threading import Event
 
-from fastgen.config import Config
-from fastgen.engine import Rows, program
+from fastgen.settings import Config
+from fastgen.engine import Rows, prepare
 from fastgen.shard import Shard, generate
 from fastgen.write import File, group_rows
 
@@ -27,7 +27,7 @@ def run(config: Config, shards: Sequence[Shard], progress: Callable[[int], None]
     `progress` is called with numbers of rows, from the threads. When the caller stops, by an exception or otherwise,
     the shards under way are given up within one row group (about 0.1 s), and their unfinished files removed.
     """
-    program(config)  # compile once, not in every thread
+    prepare(config)  # compile once, not in every thread
     stopping = Event()
     spare: queue.SimpleQueue[Rows] = queue.SimpleQueue()
 

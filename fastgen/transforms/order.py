@@ -4,6 +4,8 @@ Kernels sort up to 256 positions with a sorting network over all rows at once, a
 radix sort.
 """
 
+from bisect import bisect_left
+
 import numpy as np
 
 from fastgen import modular
@@ -88,7 +90,7 @@ def rank(x, k, steps):
     [(16, 3, 1, 1), (16, 1, 0, 0), (16, 3, 1, 1)]
     """
     ascending = sorted(x)
-    counts = [ascending.index(value) for value in x]
+    counts = [bisect_left(ascending, value) for value in x]
     steps.extend((value, count, count % k) for value, count in zip(x, counts, strict=True))
     return [count % k for count in counts]
 

@@ -201,7 +201,7 @@ def command(root: str, job: Callable[..., None], **extra: Callable[[Any], Any]) 
 
     `extra` are the keys that this root has besides those of `run`, each with the function that reads its value
     (such as `whole(0, 100)`). A fault of the config, found here, by Hydra or by the job (ConfigError), is one message
-    and exit code 2. Every other error of the job passes.
+    and exit code 2; an interrupt is exit code 130. Every other error of the job passes.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     inside = False
@@ -225,6 +225,9 @@ def command(root: str, job: Callable[..., None], **extra: Callable[[Any], Any]) 
             if inside:
                 raise
             _refuse(_explain(error, (*KEYS, *extra)))
+        except KeyboardInterrupt:
+            print("\nfastgen: interrupted", file=sys.stderr)
+            sys.exit(130)
 
 
 def _refuse(message: object) -> None:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from fastgen.config import CONF
+from fastgen.settings import CONF
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_help_is_ours_and_imports_no_numba(fastgen, python, tmp_path, command):
 
 JOB = """
 import sys
-from fastgen.config import command
+from fastgen.settings import command
 def job(config):
     print(config.k, config.graph.vertices[0].head, config.out)
     if config.k == 13:
@@ -244,4 +244,4 @@ def test_shell_completion(job, tmp_path):
 def test_the_folder_of_configs_is_beside_or_inside_the_package():
     assert CONF.name == "conf"
     assert {path.name for path in CONF.glob("*.yaml")} == {"common.yaml", "run.yaml", "show.yaml"}
-    assert sys.modules["fastgen.config"].PACKAGE in (CONF.parent, CONF.parent / "fastgen")
+    assert sys.modules["fastgen.settings"].PACKAGE in (CONF.parent, CONF.parent / "fastgen")

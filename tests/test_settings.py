@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from fastgen import trace
-from fastgen.config import (
+from fastgen.settings import (
     CODECS,
     COLUMNS,
     CONF,
@@ -219,7 +219,7 @@ def test_a_split_whose_chains_can_never_be_drawn_is_a_fault():
 
 
 def test_names_with_one_stream_are_refused(default, monkeypatch):
-    monkeypatch.setattr("fastgen.config.stream", lambda name: 7)
+    monkeypatch.setattr("fastgen.settings.stream", lambda name: 7)
     assert faults_of(default) == ["split.sets.validation: would get the same random stream as train; rename one"]
 
 
@@ -560,7 +560,7 @@ def test_what_hydra_refuses_between_two_jobs_is_a_config_error(monkeypatch, caps
 @pytest.mark.parametrize(("quotas", "expected"), [([], 8), ([1.5], 2), ([0.1], 1), ([6, 2.5], 3), ([20], 8)])
 def test_cpus_are_the_fewest_that_affinity_and_quotas_allow(monkeypatch, quotas, expected):
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)), raising=False)
-    monkeypatch.setattr("fastgen.config._quotas", lambda root: list(map(Fraction, quotas)))
+    monkeypatch.setattr("fastgen.settings._quotas", lambda root: list(map(Fraction, quotas)))
     assert cpus() == expected
 
 
