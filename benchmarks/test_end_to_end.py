@@ -1,8 +1,8 @@
 """End to end: the command in a fresh process, against pyarrow writing the same tables from memory.
 
 Both are timed in turns in one run, so that a machine that is slow at times is slow for both, with the same settings and
-number of workers. The command's time has everything in it: start-up, generation, encoding, checks, hashes, manifest. The
-writer's has only `ParquetWriter` on tables that are in memory already, a file per shard.
+number of workers. The command's time has everything in it: start-up, generation, encoding, checks, hashes, manifest.
+The writer's has only `ParquetWriter` on tables that are in memory already, a file per shard.
 """
 
 from __future__ import annotations

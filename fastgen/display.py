@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fastgen.settings import Config
 from fastgen.engine import Example, example
+from fastgen.settings import Config
 from fastgen.split import contained
 from fastgen.trace import steps_before
 from fastgen.transforms import RECORDS, split_head

@@ -16,9 +16,9 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastgen import sample
-from fastgen.settings import Config
 from fastgen.jit import address, call, jit
 from fastgen.lanes import LANES, load_word, store_transposed, store_word
+from fastgen.settings import Config
 from fastgen.split import Split
 from fastgen.trace import code_dtype, steps_before, vector_dtype
 from fastgen.transforms import Step
@@ -52,7 +52,7 @@ class Example:
 def example(config: Config, split: str, index: int) -> Example:
     """Example `index` of a split, in plain Python: the definition of what row `index` of its files holds. O(1).
 
-    A split has 2^64 examples, of which a corpus holds the first. Raises ValueError for a split or an index that is none.
+    A split has 2^64 examples; a corpus holds the first. Raises ValueError for a split or an index that is none.
     """
     if not 0 <= index < 2**64:
         raise ValueError(f"index={index}: must be from 0 to 2^64-1")

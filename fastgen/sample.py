@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgen import rng
-from fastgen.settings import Config
 from fastgen.jit import jit
 from fastgen.lanes import store_word
+from fastgen.settings import Config
 from fastgen.split import Split
 
 TILE = 1024

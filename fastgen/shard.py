@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fastgen.settings import Config
 from fastgen.engine import Rows, fill
+from fastgen.settings import Config
 from fastgen.split import Split
 from fastgen.write import File, as_table, file_rows, group_rows, options, schema, write_parquet
 

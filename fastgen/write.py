@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from fastgen import __version__
-from fastgen.settings import Config, ConfigError, restore
 from fastgen.engine import Rows, dtypes
+from fastgen.settings import Config, ConfigError, restore
 from fastgen.split import contained
 from fastgen.trace import steps_before
 

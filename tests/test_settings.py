@@ -10,6 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from fastgen import trace
+from fastgen.rng import STREAM_VERSION
 from fastgen.settings import (
     CODECS,
     COLUMNS,
@@ -28,7 +29,6 @@ from fastgen.settings import (
     restore,
     whole,
 )
-from fastgen.rng import STREAM_VERSION
 from fastgen.split import apportion, stream
 from fastgen.transforms import RECORDS
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from helpers import fastgen, files
 
-from fastgen.settings import compose
 from fastgen.display import columns, show_example, show_splits
 from fastgen.engine import example
+from fastgen.settings import compose
 from fastgen.show import job
 from fastgen.transforms import RECORDS, split_head
 

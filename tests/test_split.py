@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from fastgen.settings import compose
 from fastgen.graph import Chain, Graph
+from fastgen.settings import compose
 from fastgen.split import STRATEGIES, Length, Split, apportion, contained, smallest, stream, weights
 from fastgen.transforms import RECORDS, Transformation
 

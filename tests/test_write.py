@@ -14,9 +14,9 @@ import yaml
 from helpers import files
 
 from fastgen import __version__, write
-from fastgen.settings import ConfigError, compose, restore
 from fastgen.engine import example
 from fastgen.run import job
+from fastgen.settings import ConfigError, compose, restore
 from fastgen.shard import plan, table
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from threading import Event
 
-from fastgen.settings import Config
 from fastgen.engine import Rows, prepare
+from fastgen.settings import Config
 from fastgen.shard import Shard, generate
 from fastgen.write import File, group_rows
 
