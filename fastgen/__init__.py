@@ -3,7 +3,7 @@
 >>> import fastgen
 >>> config = fastgen.config("k=7", "graph=mixed")
 >>> fastgen.example(config, "train", 8_123_456_789).chain
-('add3', 'difference', 'rotate1', 'sort')
+('multiply2', 'evens_first')
 >>> fastgen.table(config, "validation", 1000, 2000).num_rows
 1000
 """

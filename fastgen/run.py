@@ -71,11 +71,14 @@ def _generate(config: Config, todo: list[Shard], files: dict[str, File]) -> dict
                 bar.set_description_str("", refresh=False)
                 bar.update(rows)
 
+        def finished(file: File) -> None:
+            with lock:
+                files[file.file] = file
+                write.write_manifest(config, files.values(), complete=False)
+
         with _interrupt_at_once():
             engine.prepare(config)
-        for file in local.run(config, todo, progress):
-            files[file.file] = file
-            write.write_manifest(config, files.values(), complete=False)
+        local.run(config, todo, progress, finished)
     write.write_card(config, display.show_example(engine.example(config, config.splits[0].name, 0)))
     write.write_manifest(config, files.values(), complete=True)
     write.tidy(config)

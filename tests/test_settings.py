@@ -523,7 +523,7 @@ def test_faults_of_extra_keys_are_among_the_others(monkeypatch, capsys):
 
 
 def test_an_error_of_the_job_passes_whatever_it_is(monkeypatch):
-    for error in (ValueError("a bug"), OSError("disk"), KeyboardInterrupt(), SystemExit(7)):
+    for error in (ValueError("a bug"), OSError("disk"), SystemExit(7)):
 
         def job(config, error=error):
             raise error
@@ -531,6 +531,16 @@ def test_an_error_of_the_job_passes_whatever_it_is(monkeypatch):
         with pytest.raises(type(error)) as caught:
             run_command(monkeypatch, job)
         assert caught.value is error
+
+
+def test_an_interrupt_is_one_line_and_130(monkeypatch, capsys):
+    def job(config):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught:
+        run_command(monkeypatch, job)
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.split("\n")[-2:] == ["fastgen: interrupted", ""]
 
 
 def test_a_config_error_of_the_job_is_a_fault_of_the_config(monkeypatch, capsys):

@@ -7,8 +7,8 @@ Threads rather than processes: kernels and pyarrow release the GIL. Eight shards
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Event
 
 from fastgen.engine import Rows, prepare
@@ -21,11 +21,14 @@ class _Stopped(Exception):
     """Ends a shard that is no longer wanted."""
 
 
-def run(config: Config, shards: Sequence[Shard], progress: Callable[[int], None]) -> Iterator[File]:
-    """Make the shards with `config.workers` threads; yield each file when it is finished, in any order.
+def run(
+    config: Config, shards: Sequence[Shard], progress: Callable[[int], None], finished: Callable[[File], None]
+) -> None:
+    """Make the shards with `config.workers` threads.
 
-    `progress` is called with numbers of rows, from the threads. When the caller stops, by an exception or otherwise,
-    the shards under way are given up within one row group (about 0.1 s), and their unfinished files removed.
+    From the threads, `progress` is called with the number of rows of each row group and `finished` with each file.
+    On an interrupt, or where a shard raises, the shards under way are given up within one row group (about 0.1 s) and
+    their unfinished files removed; what was raised then passes.
     """
     prepare(config)  # compile once, not in every thread
     stopping = Event()
@@ -36,23 +39,20 @@ def run(config: Config, shards: Sequence[Shard], progress: Callable[[int], None]
             raise _Stopped
         progress(rows)
 
-    def work(shard: Shard) -> File:
+    def work(shard: Shard) -> None:
         try:
             rows = spare.get_nowait()
         except queue.Empty:
             rows = Rows(config, group_rows(config))
         try:
-            return generate(config, shard, rows, report)
+            finished(generate(config, shard, rows, report))
         finally:
             spare.put(rows)
 
     with ThreadPoolExecutor(config.workers, thread_name_prefix="fastgen") as pool:
-        pending = {pool.submit(work, shard) for shard in shards}
         try:
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
+            for future in as_completed([pool.submit(work, shard) for shard in shards]):
+                future.result()
         finally:
             stopping.set()
             pool.shutdown(cancel_futures=True)
