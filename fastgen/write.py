@@ -376,8 +376,11 @@ MEANINGS = {
 }
 
 
-def write_card(config: Config, example: str) -> None:
+def write_card(config: Config, files: Iterable[File], example: str) -> None:
     """README.md: the dataset card that Hugging Face reads, which also checks the number of examples by it."""
+    sizes = dict.fromkeys((split.name for split in config.splits), 0)
+    for file in files:
+        sizes[file.split] += file.bytes
     front = {
         "configs": [
             {
@@ -388,7 +391,10 @@ def write_card(config: Config, example: str) -> None:
             }
         ],
         "dataset_info": {
-            "splits": [{"name": split.name, "num_examples": split.rows} for split in config.splits],
+            "splits": [  # without num_bytes, `datasets` ignores them all, and does not check
+                {"name": split.name, "num_bytes": sizes[split.name], "num_examples": split.rows}
+                for split in config.splits
+            ],
         },
     }
     first, last = config.splits[0], next((split for split in config.splits[1:] if split.of is None), config.splits[0])

@@ -250,6 +250,10 @@ def test_card(which, request):
     assert {split["name"]: split["num_examples"] for split in head["dataset_info"]["splits"]} == {
         split.name: split.rows for split in config.splits
     }
+    assert {split["name"]: split["num_bytes"] for split in head["dataset_info"]["splits"]} == {
+        split.name: sum(path.stat().st_size for path in (out / "data" / f"split={split.name}").iterdir())
+        for split in config.splits
+    }
     [about] = head["configs"]
     assert [entry["split"] for entry in about["data_files"]] == [split.name for split in config.splits]
     for entry in about["data_files"]:
