@@ -7,6 +7,7 @@ The writer's has only `ParquetWriter` on tables that are in memory already, a fi
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import subprocess
@@ -68,6 +69,8 @@ def test_end_to_end(workers: int, bench_rows: int, tmp_path: Path, benchmark: Be
             shutil.rmtree(folder, ignore_errors=True)
         memory.mkdir()
         writer.append(write_tables(memory, bench_rows, workers))
+        if hasattr(os, "sync"):
+            os.sync()  # so that the command does not wait until the writer's files are on the disk
 
     def command() -> None:
         arguments = [f"n={bench_rows}", f"out='{out}'", f"workers={workers}"]

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ def _ragged(values: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]) -> pa.A
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values[: offsets[-1]]), type=_list(values.dtype))
 
 
+@lru_cache(maxsize=8)
+def _chains(config: Config) -> pa.Array:
+    """The chain of every id, as it is written: the dictionary of the column `chain`."""
+    return pa.array([" ".join(chain.heads) for chain in config.chains])
+
+
 COLUMNS: Mapping[str, Column] = {
     "index": Column(
         lambda config: pa.uint64(),
@@ -82,7 +89,7 @@ COLUMNS: Mapping[str, Column] = {
     "chain": Column(
         lambda config: pa.dictionary(pa.int16(), pa.string()),
         lambda config, rows, start: pa.DictionaryArray.from_arrays(
-            rows.chain_id[: rows.count].view(np.int16), pa.array([" ".join(chain.heads) for chain in config.chains])
+            rows.chain_id[: rows.count].view(np.int16), _chains(config), safe=False
         ),
         encoding="dictionary",
     ),
