@@ -253,7 +253,7 @@ def read_manifest(out: Path) -> Manifest | None:
         there = {name: file for name, file in files.items() if _size(out / name) == file.bytes}
         beside = (out / "README.md").exists() and (out / "chains.parquet").exists() and not (out / STAGING).exists()
         return Manifest(dict(manifest["config"]), manifest["complete"] is True and beside, there)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         rule = f"its manifest.json can't be read ({error!r}); choose another folder, or remove this one"
         raise ConfigError(f"out={out}: {rule}") from error
 

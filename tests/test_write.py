@@ -356,7 +356,9 @@ def test_another_corpus_in_the_folder_is_refused(own):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "3", "null", "{}", '{"config": {}, "complete": true}', '{"config": 1}']
+    "content",
+    ["", "{", "[]", "3", "null", "{}", "[" * 100_000, '{"config": {}, "complete": true}', '{"config": 1}'],
+    ids=lambda content: content[:20],
 )
 def test_a_manifest_that_is_not_one_is_refused(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
