@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fastgen.shard import Shard
     from fastgen.write import File
 
+INTERRUPTED = "\nfastgen: interrupted; finished files are kept, and the same command goes on"
+
 
 def job(config: Config) -> None:
     """Write the corpus of a config into `config.out`; finished files that are there already stay.
@@ -46,7 +48,7 @@ def job(config: Config) -> None:
         print("fastgen: finished files are kept; the same command goes on when the cause is removed", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        print("\nfastgen: interrupted; finished files are kept, and the same command goes on", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         raise SystemExit(130) from None
     rows = sum(shard.stop - shard.start for shard in todo)
     print(display.show_summary(config, made, rows, time.perf_counter() - started))
@@ -91,7 +93,7 @@ def _interrupt_at_once() -> Iterator[None]:
     """While kernels are compiled, an interrupt ends the process: raised inside LLVM's callbacks it would be lost."""
 
     def end(number: int, frame: object) -> None:
-        print("\nfastgen: interrupted while compiling; the same command starts again", file=sys.stderr, flush=True)
+        print(INTERRUPTED, file=sys.stderr, flush=True)
         os._exit(130)
 
     before = signal.signal(signal.SIGINT, end)
