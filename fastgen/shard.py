@@ -14,7 +14,7 @@ import pyarrow as pa
 from fastgen.engine import Rows, fill
 from fastgen.settings import Config
 from fastgen.split import Split
-from fastgen.write import File, as_table, file_rows, group_rows, options, schema, write_parquet
+from fastgen.write import File, Staged, as_table, file_rows, group_rows, options, publish, schema, stage_parquet
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,16 @@ def plan(config: Config) -> tuple[Shard, ...]:
 def generate(
     config: Config, shard: Shard, rows: Rows | None = None, progress: Callable[[int], None] = lambda rows: None
 ) -> File:
-    """Make a shard's examples and write its file below `config.out`. `rows` (of `group_rows(config)`) is reused.
+    """Make a shard's examples and write its file below `config.out`: `stage`, then `finish`."""
+    return finish(config, shard, stage(config, shard, rows or Rows(config, group_rows(config)), progress))
+
+
+def stage(config: Config, shard: Shard, rows: Rows, progress: Callable[[int], None]) -> Staged:
+    """All of a shard that takes computing. `rows` (of `group_rows(config)`) is reused.
 
     Calls `progress` with the number of rows of each row group that is written; what it raises ends the shard.
-    Raises OSError where the file can't be written. Whatever is raised, no file appears.
+    Raises OSError where the file can't be written. Whatever is raised, nothing stays.
     """
-    rows = rows or Rows(config, group_rows(config))
 
     def tables() -> Iterator[pa.Table]:
         for start in range(shard.start, shard.stop, group_rows(config)):
@@ -60,8 +64,13 @@ def generate(
             yield as_table(config, rows, start)
             progress(rows.count)
 
-    size, digest = write_parquet(Path(config.out), shard.file, schema(config), tables(), **options(config))
-    return File(shard.file, shard.split.name, shard.stop - shard.start, shard.start, size, digest)
+    return stage_parquet(Path(config.out), shard.file, schema(config), tables(), **options(config))
+
+
+def finish(config: Config, shard: Shard, staged: Staged) -> File:
+    """What is left of it, which is waiting for the disk; then the file is at its place. Raises OSError."""
+    publish(staged.path, Path(config.out) / shard.file)
+    return File(shard.file, shard.split.name, shard.stop - shard.start, shard.start, staged.bytes, staged.sha256)
 
 
 def table(config: Config, split: str, start: int, stop: int) -> pa.Table:

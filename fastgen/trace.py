@@ -53,7 +53,7 @@ def unpack(codes: Any, dtype: np.dtype[Any] | None = None) -> tuple[Any, Any, An
 
 
 def pack(step: tuple[int, int, int, int], dtype: np.dtype[Any]) -> int:
-    """The step code of one step: the reference of `store_code`'s arithmetic.
+    """The step code of one step: the reference of `code`.
 
     >>> hex(pack((1, 2, 3, 4), np.dtype(np.uint32)))
     '0x4030201'

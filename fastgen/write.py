@@ -168,13 +168,20 @@ class File:
     sha256: str
 
 
-def write_parquet(
-    out: Path, name: str, schema: pa.Schema, tables: Iterable[pa.Table], **options: Any
-) -> tuple[int, str]:
-    """Write tables, a row group each, as the file `name` below `out`; return its size in bytes and its SHA-256.
+@dataclass(frozen=True)
+class Staged:
+    """A file that is whole and checked, and waits below `.staging` for its place."""
 
-    The file appears under its name when it is whole, checked and on the disk, and not at all if anything is raised:
-    pyarrow closes its writer on an exception too, and leaves a short file that reads as a whole one.
+    path: Path
+    bytes: int
+    sha256: str
+
+
+def stage_parquet(out: Path, name: str, schema: pa.Schema, tables: Iterable[pa.Table], **options: Any) -> Staged:
+    """Write tables, a row group each, as what will be the file `name` below `out`.
+
+    Nothing stays if anything is raised: pyarrow closes its writer on an exception too, and leaves a short file that
+    reads as a whole one.
     """
     staged = out / STAGING / Path(name).name
     try:
@@ -186,28 +193,29 @@ def write_parquet(
         if (found := pq.read_metadata(staged).num_rows) != rows:
             raise OSError(f"{staged} holds {found} rows instead of {rows}")
         with staged.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            size = file.tell()
-        _publish(staged, out / name)
+            return Staged(staged, os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
     except BaseException:
         staged.unlink(missing_ok=True)
         raise
-    return size, digest
+
+
+def publish(staged: Path, path: Path) -> None:
+    """Move a staged file to its place, once it is on the disk; remove it if that fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with staged.open("r+b") as file:
+            os.fsync(file.fileno())
+        staged.replace(path)
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
 
 
 def write_text(out: Path, name: str, text: str) -> None:
     """Write a small file below `out`: the old one or the new one is there, never a part."""
     staged = out / STAGING / name
     staged.write_text(text, encoding="utf-8", newline="\n")
-    _publish(staged, out / name)
-
-
-def _publish(staged: Path, path: Path) -> None:
-    """Move a finished file to its place, once it is on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with staged.open("r+b") as file:
-        os.fsync(file.fileno())
-    staged.replace(path)
+    publish(staged, out / name)
 
 
 # The folder
@@ -332,7 +340,9 @@ def write_chains(config: Config) -> None:
         [pa.array(values, kind) for kind, values in fields.values()],
         schema=pa.schema([pa.field(name, kind, nullable=False) for name, (kind, _) in fields.items()]),
     )
-    write_parquet(Path(config.out), "chains.parquet", chains.schema, [chains], write_page_checksum=True)
+    out = Path(config.out)
+    staged = stage_parquet(out, "chains.parquet", chains.schema, [chains], write_page_checksum=True)
+    publish(staged.path, out / "chains.parquet")
 
 
 CARD = """\

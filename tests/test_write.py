@@ -1,5 +1,6 @@
 """The folder of a corpus: its files, manifest and card; the same bytes for the same config; what other tools read."""
 
+import errno
 import hashlib
 import json
 import os
@@ -385,11 +386,40 @@ def test_a_file_that_fails_is_not_there(tmp_path):
         yield table(config, "train", 0, 10)
         raise KeyboardInterrupt
 
+    def stage(tables):
+        return write.stage_parquet(tmp_path, name, write.schema(config), tables, **write.options(config))
+
     with pytest.raises(KeyboardInterrupt):
-        write.write_parquet(tmp_path, name, write.schema(config), broken(), **write.options(config))
+        stage(broken())
     assert files(tmp_path) == {}
-    write.write_parquet(tmp_path, name, write.schema(config), [table(config, "train", 0, 10)], **write.options(config))
+    staged = stage([table(config, "train", 0, 10)])
+    write.publish(staged.path, tmp_path / name)
     before = files(tmp_path)
+    assert before == {name: staged.sha256}
     with pytest.raises(KeyboardInterrupt):
-        write.write_parquet(tmp_path, name, write.schema(config), broken(), **write.options(config))
+        stage(broken())
     assert files(tmp_path) == before
+
+
+def test_a_file_that_does_not_get_to_the_disk_does_not_appear(tmp_path, monkeypatch):
+    """The disk's error ends the run, is told, and leaves what was finished before it."""
+    real, calls = os.fsync, []
+
+    def fails(number):
+        calls.append(number)
+        if len(calls) == 7:  # manifest, chains, then a file and the manifest, in turns: the third file
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(number)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    config = replace(compose("n=3000", "shard=300", "workers=2"), out=str(tmp_path / "out"))
+    with pytest.raises(SystemExit) as ended:
+        job(config)
+    assert ended.value.code == 1
+    listed = write.read_manifest(tmp_path / "out").files
+    data = {name for name in files(tmp_path / "out") if name.startswith("data/")}
+    assert set(listed) <= data
+    assert len(data) < 10
+    monkeypatch.setattr(os, "fsync", real)
+    job(config)
+    assert len([name for name in files(tmp_path / "out") if name.startswith("data/")]) == 10
