@@ -26,6 +26,11 @@ def show_example(example: Example) -> str:
     return "\n".join(lines)
 
 
+def show_first(config: Config) -> str:
+    """The first example of the first split, which stands for the others in the summary and in the card."""
+    return show_example(example(config, config.splits[0].name, 0))
+
+
 def show_layers(config: Config) -> str:
     """The graph: a line per layer, the vertices with their labels, then how many paths and chains there are."""
     graph = config.graph
@@ -66,8 +71,7 @@ def show_summary(config: Config, files: Mapping[str, File], rows: int, seconds: 
         if split.of is None:
             share = float(contained(split, train, config.chains))
             lines.append(f"{share:.0%} of {split.name} runs a chain that stands whole inside a chain of {train.name}")
-    first = example(config, train.name, 0)
-    return "\n".join([*lines, "", f"{train.name} 0", show_example(first)])
+    return "\n".join([*lines, "", f"{train.name} 0", show_first(config)])
 
 
 def columns(rows: Iterable[Sequence[Any]]) -> str:

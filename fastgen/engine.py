@@ -111,7 +111,7 @@ class Rows:
     def __init__(self, config: Config, capacity: int) -> None:
         vector, code = dtypes(config)
         elements = capacity * config.longest + 8 // vector.itemsize  # words are read up to seven bytes past the end
-        most = int(steps_before(max(map(len, config.chains)), config.longest))
+        most = int(steps_before(config.chain.max, config.longest))
         self.count = 0
         self.chain_id = np.empty(capacity, np.uint16)
         self.offsets = np.zeros(capacity + 1, np.int32)

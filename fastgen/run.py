@@ -81,8 +81,7 @@ def _generate(config: Config, todo: list[Shard], files: dict[str, File]) -> dict
         with _interrupt_at_once():
             engine.prepare(config)
         local.run(config, todo, progress, finished)
-    first = display.show_example(engine.example(config, config.splits[0].name, 0))
-    write.write_card(config, files.values(), first)
+    write.write_card(config, files.values(), display.show_first(config))
     write.write_manifest(config, files.values(), complete=True)
     write.tidy(config)
     return files

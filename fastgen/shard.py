@@ -1,6 +1,6 @@
 """A shard: one file's worth of examples, and the pure function that makes it.
 
-`generate(config, shard, out)` needs nothing but its arguments, so that any worker, process or machine can run it.
+`generate(config, shard)` needs nothing but its arguments, so that any worker, process or machine can run it.
 """
 
 from __future__ import annotations

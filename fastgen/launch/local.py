@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from threading import Event
 
-from fastgen.engine import Rows, prepare
+from fastgen.engine import Rows
 from fastgen.settings import Config
 from fastgen.shard import Shard, finish, stage
 from fastgen.write import File, group_rows
@@ -25,13 +25,12 @@ class _Stopped(Exception):
 def run(
     config: Config, shards: Sequence[Shard], progress: Callable[[int], None], finished: Callable[[File], None]
 ) -> None:
-    """Make the shards with `config.workers` threads.
+    """Make the shards with `config.workers` threads; `engine.prepare` has compiled what they call.
 
     From the threads, `progress` is called with the number of rows of each row group and `finished` with each file.
     On an interrupt, or where a shard raises, the shards under way are given up within one row group (about 0.1 s) and
     their unfinished files removed; what was raised then passes.
     """
-    prepare(config)  # compile once, not in every thread
     stopping = Event()
     spare: queue.SimpleQueue[Rows] = queue.SimpleQueue()
 
