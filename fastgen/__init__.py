@@ -17,15 +17,20 @@ if TYPE_CHECKING:
     from fastgen.engine import example
     from fastgen.settings import compose as config
     from fastgen.shard import table
+    from fastgen.text.parse import parse, parse_batch
+    from fastgen.text.render import render
     from fastgen.write import load
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "config", "example", "load", "table"]
+__all__ = ["__version__", "config", "example", "load", "parse", "parse_batch", "render", "table"]
 
 _DOORS = {
     "config": ("fastgen.settings", "compose"),
     "example": ("fastgen.engine", "example"),
     "load": ("fastgen.write", "load"),
+    "parse": ("fastgen.text.parse", "parse"),
+    "parse_batch": ("fastgen.text.parse", "parse_batch"),
+    "render": ("fastgen.text.render", "render"),
     "table": ("fastgen.shard", "table"),
 }
 """name -> module and name there, imported when first asked for: `import fastgen` loads neither Numba nor pyarrow"""

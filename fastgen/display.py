@@ -8,9 +8,15 @@ from typing import Any
 from fastgen.engine import Example, example
 from fastgen.settings import Config
 from fastgen.split import contained
+from fastgen.text.render import render
+from fastgen.text.tokens import mean_and_largest
 from fastgen.trace import steps_before
 from fastgen.transforms import RECORDS, split_head
 from fastgen.write import File
+
+
+USUAL_LIMIT = 1024
+"""The tokens after which trainers cut an example, unless they are told otherwise (TRL's `max_length`)."""
 
 
 def show_example(example: Example) -> str:
@@ -24,6 +30,26 @@ def show_example(example: Example) -> str:
         written = " , ".join(f"{a} {b} {r}" for _, a, b, r in example.steps[first:last])
         lines.append(f"  {head:{width}} {written} {end}   ({', '.join(RECORDS[name].roles)})")
     return "\n".join(lines)
+
+
+def show_text(config: Config, example: Example) -> str:
+    """Prompt and completion of an example, as they are in the files."""
+    prompt, completion = render(example, config)
+    return f"prompt      {prompt}\ncompletion  {completion}"
+
+
+def show_tokens(counts: Mapping[str, tuple[float, int]]) -> str:
+    """Mean and largest number of tokens per example of each split, with a warning where trainers would cut."""
+    rows: list[Sequence[Any]] = [["split", "tokens per example, mean", "largest"]]
+    rows += [[name, f"{mean:,.1f}", largest] for name, (mean, largest) in counts.items()]
+    longest = max(largest for _, largest in counts.values())
+    warning = f"\n{longest:,} tokens: trainers cut at {USUAL_LIMIT:,} unless they are told not to"
+    return columns(rows) + (warning if longest > USUAL_LIMIT else "")
+
+
+def count_tokens(config: Config) -> dict[str, tuple[float, int]]:
+    """split -> mean and largest number of tokens per example, by the corpus' own tokenizer."""
+    return {split.name: mean_and_largest(config, split) for split in config.splits}
 
 
 def show_first(config: Config) -> str:
@@ -71,7 +97,8 @@ def show_summary(config: Config, files: Mapping[str, File], rows: int, seconds: 
         if split.of is None:
             share = float(contained(split, train, config.chains))
             lines.append(f"{share:.0%} of {split.name} runs a chain that stands whole inside a chain of {train.name}")
-    return "\n".join([*lines, "", f"{train.name} 0", show_first(config)])
+    lines += ["", show_tokens(count_tokens(config)), "", f"{train.name} 0", show_first(config)]
+    return "\n".join(lines)
 
 
 def columns(rows: Iterable[Sequence[Any]]) -> str:

@@ -20,6 +20,7 @@ from fastgen.jit import address, call, jit
 from fastgen.lanes import LANES, load_word, store_transposed, store_word
 from fastgen.settings import Config
 from fastgen.split import Split
+from fastgen.text import render, tokens
 from fastgen.trace import code_dtype, steps_before, vector_dtype
 from fastgen.transforms import Step
 
@@ -106,6 +107,7 @@ class Rows:
 
     chain_id: uint16[row]; offsets, trace_offsets: int32[row + 1];
     x, y: uint8|uint16[element], row r at offsets[r]; trace: uint32|uint64[step], row r at trace_offsets[r].
+    texts, tokens: what of them the config's columns ask for.
     """
 
     def __init__(self, config: Config, capacity: int) -> None:
@@ -119,6 +121,8 @@ class Rows:
         self.x = np.empty(elements, vector)
         self.y = np.empty(elements, vector)
         self.trace = np.empty((capacity + 1) * most, code)  # one row more, for those that pad a tile
+        self.texts = render.Texts(config, capacity)
+        self.tokens = tokens.Tokens(config, capacity)
         block = min(capacity, BLOCK)
         self.length = np.empty(block, np.int32)
         self.second = np.empty(block, np.uint64)
@@ -127,7 +131,7 @@ class Rows:
 
 
 def fill(rows: Rows, config: Config, split: Split, start: int, stop: int) -> None:
-    """Put the examples start..stop-1 of a split into `rows`, block by block. Releases the GIL."""
+    """Put the examples start..stop-1 of a split into `rows`, block by block, then their text. Releases the GIL."""
     rows.count = stop - start
     table, steps = sample.chain_table(split), program(config)
     for first in range(0, rows.count, BLOCK):
@@ -153,6 +157,8 @@ def fill(rows: Rows, config: Config, split: Split, start: int, stop: int) -> Non
             rows.order[: last - first],
             rows.spare[: last - first],
         )
+    render.fill(rows.texts, config, rows)
+    tokens.fill(rows.tokens, config, rows)
 
 
 def prepare(config: Config) -> None:

@@ -20,7 +20,10 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 PACKAGE = Path(__file__).parent
-SOURCES = ("jit.py", "trace.py", "modular.py", "lanes.py", "rng.py", "transforms/*.py", "sample.py", "engine.py")
+SOURCES = (
+    *("jit.py", "trace.py", "modular.py", "lanes.py", "rng.py"),
+    *("transforms/*.py", "text/*.py", "sample.py", "engine.py"),
+)
 OPTIONS = {"nogil": True, "error_model": "numpy"}  # nogil: workers are threads; numpy: no test for division by zero
 
 

@@ -30,8 +30,6 @@ def job(config: Config) -> None:
     from fastgen.shard import plan
 
     started = time.perf_counter()
-    for warning in config.warnings:
-        print(f"fastgen: warning: {warning}", file=sys.stderr)
     shards = plan(config)
     try:
         there = write.already(config)
@@ -64,6 +62,7 @@ def _generate(config: Config, todo: list[Shard], files: dict[str, File]) -> dict
     write.prepare(config)
     write.write_manifest(config, files.values(), complete=False)
     write.write_chains(config)
+    write.write_tokenizer(config)
     lock = Lock()
     total = sum(shard.stop - shard.start for shard in todo)
     with tqdm(total=total, desc="compiling", unit=" examples", unit_scale=True, disable=None) as bar:

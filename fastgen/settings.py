@@ -6,13 +6,14 @@ reported at once, each with key, value, rule and remedy. Values are data: names 
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +26,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fastgen.graph import Chain, Graph
 from fastgen.split import STRATEGIES, Length, Split, apportion, smallest, stream, weights
+from fastgen.text.grammar import STEP, Grammar, count_of, refuse_spelling, refuse_task, template, word_of, words_of
+from fastgen.text.preamble import PREAMBLES
 
 if TYPE_CHECKING:  # these import Numba, which takes longer than all of --help: functions below import them when called
     from fastgen.transforms import Transformation
@@ -33,7 +36,10 @@ PACKAGE = Path(__file__).parent
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 """The folder of YAML files: inside the package in a wheel, beside it in a checkout."""
 
-COLUMNS = ("index", "x", "y", "chain_id", "chain", "trace")
+COLUMNS = (
+    *("index", "x", "y", "chain_id", "chain", "trace", "prompt", "completion"),
+    *("input_ids", "labels", "roles"),
+)
 MOST_VERTICES = 16
 LARGEST = 65_536
 """The largest k and length: fields of 16 bits in a step code (`trace.LARGEST`)."""
@@ -86,6 +92,30 @@ class Splitting:
 
 
 @dataclass(frozen=True)
+class Text:
+    """The section `text`: which fields of a step the text shows, and what stands before a prompt."""
+
+    step: tuple[str, ...]
+    preamble: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """The section `task`: the two templates."""
+
+    prompt: str
+    completion: str
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """The section `spelling`: words other than by their name, and the words of numbers (None: decimal)."""
+
+    words: tuple[tuple[str, str], ...]
+    numbers: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
 class Parquet:
     """How files are written. `level` is None where the codec has none; `row_group` counts rows."""
 
@@ -106,6 +136,9 @@ class Config:
     graph: Graph
     chain: ChainLengths
     split: Splitting
+    text: Text
+    task: Task
+    spelling: Spelling
     columns: tuple[str, ...]
     workers: int
     shard: int
@@ -115,6 +148,8 @@ class Config:
     """Every chain; the index is its `chain_id`."""
     splits: tuple[Split, ...] = field(hash=False)
     """In the order of the config. The first is what a model learns from."""
+    grammar: Grammar = field(hash=False)
+    """What `text`, `task` and `spelling` come to."""
     warnings: tuple[str, ...]
     """What is allowed but hardly meant, a line each."""
 
@@ -163,6 +198,12 @@ class Config:
                     for record in self.split.sets
                 },
             },
+            "text": {"step": list(self.text.step), "preamble": self.text.preamble},
+            "task": asdict(self.task),
+            "spelling": {
+                "words": dict(self.spelling.words),
+                "numbers": None if self.spelling.numbers is None else list(self.spelling.numbers),
+            },
             "columns": list(self.columns),
             "shard": self.shard,
             "parquet": asdict(self.parquet),
@@ -199,10 +240,11 @@ def restore(identity: Mapping[str, Any], out: str) -> Config:
 def command(root: str, job: Callable[..., None], **extra: Callable[[Any], Any]) -> None:
     """The command line of a module: `job(config, **extra)` for the config composed from `conf/<root>.yaml`.
 
-    `extra` are the keys that this root has besides those of `run`, each with the function that reads its value
-    (such as `whole(0, 100)`). A fault of the config, found here, by Hydra or by the job (ConfigError), is one message
-    and exit code 2; an interrupt is exit code 130. Every other error of the job passes.
+    Prints the config's warnings first. `extra` are the keys that this root has besides those of `run`, each with the
+    function that reads its value (such as `whole(0, 100)`). A fault of the config, found here, by Hydra or by the job
+    (ConfigError), is one message and exit code 2; an interrupt is exit code 130. Every other error of the job passes.
     """
+    gc.set_threshold(100_000)  # at the usual 700, collections take a tenth of the start-up, and find nothing
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     inside = False
 
@@ -212,6 +254,8 @@ def command(root: str, job: Callable[..., None], **extra: Callable[[Any], Any]) 
         inside = True
         try:
             config, more = _resolve(_container(values), extra)
+            for warning in config.warnings:
+                print(f"fastgen: warning: {warning}", file=sys.stderr)
             job(config, **more)
         except ConfigError as error:
             _refuse(error)
@@ -275,6 +319,9 @@ KEYS = (
     *("graph", "graph.layers", "graph.width", "graph.vertices"),
     *("chain", "chain.min", "chain.max", "chain.weights"),
     *("split", "split.strategy", "split.seed", "split.sets"),
+    *("text", "text.step", "text.preamble"),
+    *("task", "task.prompt", "task.completion"),
+    *("spelling", "spelling.words", "spelling.numbers"),
     *("columns", "workers", "shard"),
     *("parquet", "parquet.codec", "parquet.level", "parquet.row_group"),
 )
@@ -304,7 +351,11 @@ def _resolve(values: Mapping[str, Any], extra: Mapping[str, Callable[[Any], Any]
     lengths = [record.length or length for record in split.sets] if split and length else None
     fields["graph"], layers = _graph(faults, tree["graph"], k, lengths)
     fields["chain"] = _chain(faults, tree["chain"], layers)
+    fields["text"] = _text(faults, tree["text"])
+    fields["task"] = _task(faults, tree["task"], fields["text"])
+    fields["spelling"] = _spelling(faults, tree["spelling"])
     graph, chain = fields["graph"], fields["chain"]
+    fields["grammar"] = _grammar(faults, fields, lengths)
     chains = graph.chains(chain.min, chain.max) if graph and chain else ()
 
     rows: Any = _rows(faults, n, split) if n and split else None
@@ -661,6 +712,99 @@ def _chain_length(layers: int) -> Callable[[Any], int]:
             raise ValueError(f"{rule}, the number of layers; or null") from None
 
     return read
+
+
+def _text(faults: list[str], value: Any) -> Text | None:
+    tree = _section(faults, "text", value, ("step", "preamble"))
+
+    def step_of(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or not all(name in STEP for name in value):
+            raise ValueError("must be a list of what a step shows, any of a, b and r, such as [a,b,r], or []")
+        if len(set(value)) < len(value):
+            raise ValueError("names one twice; name each once")
+        return tuple(value)
+
+    step = _read(faults, "text.step", tree["step"], step_of)
+    preamble = _read(faults, "text.preamble", tree["preamble"], one_of("preamble", PREAMBLES))
+    return Text(step, preamble) if step is not None and preamble else None
+
+
+def _task(faults: list[str], value: Any, text: Text | None) -> Task | None:
+    tree = _section(faults, "task", value, ("prompt", "completion"))
+
+    def template_of(value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError("must be a template, such as '{x} -> {y} :'")
+        template(value)
+        return value
+
+    def continued(value: Any) -> str:
+        if not isinstance(value, str) or not value.startswith(" "):
+            raise ValueError("must be a template that begins with a space, such as ' {trace} .'")
+        return " " + template_of(value[1:])
+
+    prompt = _read(faults, "task.prompt", tree["prompt"], template_of)
+    completion = _read(faults, "task.completion", tree["completion"], continued)
+    if prompt is None or completion is None or text is None:
+        return None
+    refused = list(refuse_task(text.step, template(prompt), template(completion[1:])))
+    faults += [f"task.{key}={_shown(tree[key])}: {rule}" for key, rule in refused]
+    return None if refused else Task(prompt, completion)
+
+
+def _spelling(faults: list[str], value: Any) -> Spelling | None:
+    tree = _section(faults, "spelling", value, ("words", "numbers"))
+
+    def words_of(value: Any) -> tuple[tuple[str, str], ...]:
+        if not isinstance(value, Mapping):
+            raise ValueError(
+                "must map words to their spelling, such as {sort:ordena}; for , and ; see conf/spelling/numbers.yaml"
+            )
+        return tuple(sorted((word_of(word), word_of(spelling)) for word, spelling in value.items()))
+
+    def numbers_of(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or not value:
+            raise ValueError("must be a list of words for 0, 1, 2, ..., such as [zero,one,two], or null")
+        return tuple(map(word_of, value))
+
+    known = len(faults)
+    words = _read(faults, "spelling.words", tree["words"], words_of)
+    numbers = _read(faults, "spelling.numbers", tree["numbers"], optional(numbers_of))
+    return Spelling(words, numbers) if len(faults) == known and words is not None else None
+
+
+def _grammar(faults: list[str], fields: Mapping[str, Any], lengths: Sequence[Length] | None) -> Grammar | None:
+    k, graph, chain, text, task, spelling = (fields[key] for key in ("k", "graph", "chain", "text", "task", "spelling"))
+    if not (k and lengths and graph and chain and text and task and spelling):
+        return None
+    from fastgen.transforms import RECORDS
+
+    prompt, completion = template(task.prompt), template(task.completion[1:])
+    words, given = words_of(prompt, completion), dict(spelling.words)
+    known = len(faults)
+    faults += [
+        f"spelling.words={_shown(given)}: {_unknown('word', word, [*words, *RECORDS])}"
+        for word in given
+        if word not in words and word not in RECORDS
+    ]
+    grammar = Grammar(
+        step=text.step,
+        prompt=prompt,
+        completion=completion,
+        names={name: given.get(name, name) for name in RECORDS},
+        words={word: given.get(word, word) for word in words},
+        heads=tuple(dict.fromkeys(vertex.head for vertex in graph.vertices)),
+        count=count_of(prompt, completion, k, max(length.max for length in lengths), chain.max),
+        number_words=spelling.numbers,
+    )
+    with_argument = {name for name, record in RECORDS.items() if record.argument}
+    faults += [
+        f"spelling.{key}={_shown(given if key == 'words' else list(spelling.numbers or ()))}: {rule}"
+        for key, rule in refuse_spelling(grammar, with_argument)
+    ]
+    if len(faults) > known:
+        return None
+    return replace(grammar, preamble=PREAMBLES[text.preamble](grammar, graph, chain.min, chain.max, k))
 
 
 def _rows(faults: list[str], n: int, split: Splitting) -> dict[str, int] | None:

@@ -1,6 +1,7 @@
 """Rows as Arrow tables and Parquet files, and the folder around them: manifest, chains, dataset card.
 
-    out/README.md  out/manifest.json  out/chains.parquet  out/data/split=<name>/<name>-00000-of-000NN.parquet
+    out/README.md  out/manifest.json  out/chains.parquet  out/tokenizer.json  out/tokenizer_config.json
+    out/data/split=<name>/<name>-00000-of-000NN.parquet
 
 The split is named in the file's name too: readers that do not know `split=` folders would put every row into train.
 Nothing but these files lies under data/, where a foreign one breaks readers; unfinished ones are in out/.staging/.
@@ -26,6 +27,7 @@ from fastgen import __version__
 from fastgen.engine import Rows, dtypes
 from fastgen.settings import Config, ConfigError, restore
 from fastgen.split import contained
+from fastgen.text import render, tokenizer, tokens
 from fastgen.trace import steps_before
 
 GROUP_BYTES = 64 * 2**20
@@ -36,6 +38,10 @@ FILE_BYTES = 2**30
 
 STAGING = ".staging"
 """Where files are until they are finished, below `out`: on the same file system, so that they can be moved at once."""
+
+
+BESIDE = ("README.md", "chains.parquet", "tokenizer.json", "tokenizer_config.json")
+"""What stands beside the data and the manifest."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,18 @@ def _list(dtype: np.dtype[Any]) -> pa.DataType:
 
 def _ragged(values: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values[: offsets[-1]]), type=_list(values.dtype))
+
+
+def _string(offsets: np.ndarray[Any, Any], text: np.ndarray[Any, Any], count: int) -> pa.Array:
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text[: offsets[count]]))
+
+
+def _of_tokens(name: str, dtype: Callable[[Config], np.dtype[Any]]) -> Column:
+    return Column(
+        lambda config: _list(dtype(config)),
+        lambda config, rows, start: _ragged(rows.tokens.columns[name], rows.tokens.offsets[: rows.count + 1]),
+        encoding="dictionary",
+    )
 
 
 @lru_cache(maxsize=8)
@@ -98,6 +116,19 @@ COLUMNS: Mapping[str, Column] = {
         lambda config, rows, start: _ragged(rows.trace, rows.trace_offsets[: rows.count + 1]),
         encoding="dictionary",
     ),
+    "prompt": Column(
+        lambda config: pa.string(),
+        lambda config, rows, start: _string(*rows.texts.columns["prompt"], rows.count),
+        encoding="plain",
+    ),
+    "completion": Column(
+        lambda config: pa.string(),
+        lambda config, rows, start: _string(*rows.texts.columns["completion"], rows.count),
+        encoding="plain",
+    ),
+    "input_ids": _of_tokens("input_ids", lambda config: tokens.dtypes(config)[0]),
+    "labels": _of_tokens("labels", lambda config: tokens.dtypes(config)[1]),
+    "roles": _of_tokens("roles", lambda config: np.dtype(np.uint8)),
 }
 """name -> column, in the order of the files."""
 
@@ -138,10 +169,18 @@ def options(config: Config) -> dict[str, Any]:
 
 
 def row_bytes(config: Config) -> int:
-    """The most bytes that a row takes in memory: a function of the config alone, as all sizes below are."""
+    """The most bytes that a row takes in memory: a function of the config alone, as all sizes below are.
+
+    One row stays below 2^31, so that no row group's text is more than 32-bit offsets reach: 16 transformations of
+    65,536 steps are 3.1 million numbers, each of at most 64 bytes and a blank (`grammar.LONGEST_WORD`), and 1 million
+    commas.
+    """
     vector, code = dtypes(config)
     steps = int(steps_before(config.chain.max, config.longest))
-    return 16 + 2 * config.longest * vector.itemsize + steps * code.itemsize
+    columns = {name: COLUMNS[name].type(config) for name in ("input_ids", "labels", "roles") if name in config.columns}
+    token = sum(kind.value_type.bit_width // 8 for kind in columns.values())
+    text = sum(render.most(config).values()) + (tokens.most(config) * token if columns else 0)
+    return 16 + 2 * config.longest * vector.itemsize + steps * code.itemsize + text
 
 
 def group_rows(config: Config) -> int:
@@ -259,7 +298,7 @@ def read_manifest(out: Path) -> Manifest | None:
         manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
         files = {entry["file"]: File(**entry) for entry in manifest["files"]}
         there = {name: file for name, file in files.items() if _size(out / name) == file.bytes}
-        beside = (out / "README.md").exists() and (out / "chains.parquet").exists() and not (out / STAGING).exists()
+        beside = all((out / name).exists() for name in BESIDE) and not (out / STAGING).exists()
         return Manifest(dict(manifest["config"]), manifest["complete"] is True and beside, there)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         rule = f"its manifest.json can't be read ({error!r}); choose another folder, or remove this one"
@@ -282,7 +321,7 @@ def already(config: Config) -> Manifest | None:
     out = Path(config.out)
     manifest = read_manifest(out)
     if manifest is None:
-        for name in ("README.md", "chains.parquet", "data"):
+        for name in (*BESIDE, "data"):
             if (out / name).exists():
                 rule = f"holds {name}, but no manifest.json: fastgen did not make it; choose another folder"
                 raise ConfigError(f"out={config.out}: {rule}")
@@ -318,12 +357,25 @@ def write_manifest(config: Config, files: Iterable[File], complete: bool) -> Non
         "config": config.identity(),
         "versions": {"numpy": np.__version__, "pyarrow": pa.__version__},
         "splits": {
-            split.name: {"rows": split.rows, "chains": len(split.chains), "of": split.of, "length": vars(split.length)}
+            split.name: {
+                "rows": split.rows,
+                "chains": len(split.chains),
+                "of": split.of,
+                "length": vars(split.length),
+                "tokens": dict(zip(("mean", "largest"), tokens.mean_and_largest(config, split), strict=True)),
+            }
             for split in config.splits
         },
+        **({"roles": tokens.ROLES} if "roles" in config.columns else {}),
         "files": [asdict(file) for file in files],
     }
     write_text(Path(config.out), "manifest.json", json.dumps(manifest, indent=1) + "\n")
+
+
+def write_tokenizer(config: Config) -> None:
+    """tokenizer.json and tokenizer_config.json: with them, the folder is a tokenizer that transformers load."""
+    for name, text in tokenizer.files(config.grammar).items():
+        write_text(Path(config.out), name, text)
 
 
 def write_chains(config: Config) -> None:
@@ -390,6 +442,11 @@ MEANINGS = {
     "chain_id": "row of `chains.parquet`",
     "chain": "the transformations, separated by a space",
     "trace": "step codes, `length` of them per transformation",
+    "prompt": "what a model is given",
+    "completion": "what it is to write; begins with a space",
+    "input_ids": "tokens of prompt and completion, and `<eos>`, by `tokenizer.json`",
+    "labels": "the same, but -100 on the prompt",
+    "roles": "what each token is: a place in the list `roles` of `manifest.json`",
 }
 
 

@@ -1,6 +1,6 @@
 """python tests/derived.py: write anew what is derived from the records and the config, and only kept for people.
 
-- README.md: the table of transformations, the table of config keys (each between its pair of comments)
+- README.md: the table of transformations, that of config keys, the grammar (each between its pair of comments)
 - tests/golden/codes.txt: every code ever given. It only grows: files hold these codes.
 """
 
@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from fastgen.settings import compose
+from fastgen.text.grammar import ebnf
 from fastgen.transforms import RECORDS
 from fastgen.transforms.base import OWN_CODES, Record
 
@@ -17,7 +20,14 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 CODES = ROOT / "tests/golden/codes.txt"
 
-YAML = {"": "common.yaml", "graph.": "graph/default.yaml", "split.": "split/default.yaml"}
+YAML = {
+    "": "common.yaml",
+    "graph.": "graph/default.yaml",
+    "split.": "split/default.yaml",
+    "text.": "text/full.yaml",
+    "task.": "task/infer.yaml",
+    "spelling.": "spelling/numbers.yaml",
+}
 """Prefix of the keys -> the file under conf/ in which they and their defaults stand."""
 
 _KEY = re.compile(r"(?P<indent> *)(?P<name>\w+):(?: (?P<value>[^#]*?))?(?: *# (?P<comment>.*))?")
@@ -65,6 +75,14 @@ def _commented(prefix: str, path: str) -> Iterator[tuple[str, ...]]:
             above = ""
 
 
+def grammar() -> str:
+    """The rules of the default text."""
+    with_argument = {record.name for record in own() if record.argument}
+    found = compose().grammar
+    mine = replace(found, names={record.name: found.names[record.name] for record in own()})
+    return f"```ebnf\n{ebnf(mine, with_argument)}\n```"
+
+
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = (head, tuple("---" for _ in head), *rows)
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
@@ -72,7 +90,8 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def readme(text: str) -> str:
     """README.md with its tables as they should be. Raises ValueError where a table's place is missing."""
-    for name, table in (("transformations", transformations()), ("keys", keys())):
+    parts = {"transformations": transformations(), "keys": keys(), "grammar": grammar()}
+    for name, table in parts.items():
         opening, closing = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, found, rest = text.partition(opening)
         _, closed, after = rest.partition(closing)

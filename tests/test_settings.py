@@ -34,6 +34,9 @@ from fastgen.transforms import RECORDS
 
 GRAPHS = sorted(path.stem for path in (CONF / "graph").glob("*.yaml"))
 SPLITS = sorted(path.stem for path in (CONF / "split").glob("*.yaml"))
+TEXTS, TASKS, SPELLINGS = (
+    sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("text", "task", "spelling")
+)
 
 
 def values(*overrides):
@@ -342,7 +345,11 @@ def test_two_spellings_of_one_corpus_are_equal():
     assert (
         compose(
             *("n=1e6", "k=11.0", "length={min:8,max:8}", "chain.min=2", "chain.weights={2:1,3:1,4:1}"),
-            *("columns=[trace,chain,chain_id,y,x,index]", "parquet.level=1", "split.sets.train.length=8"),
+            *(
+                "columns=[prompt,completion,trace,chain,chain_id,y,x,index]",
+                "parquet.level=1",
+                "split.sets.train.length=8",
+            ),
             *("split.sets.train.chains=4/5", "graph.vertices.9=add14"),
         )
         == compose()
@@ -602,9 +609,10 @@ def test_quotas_of_control_groups(tmp_path):
 
 def test_help_names_every_key_with_its_default():
     text = (CONF / "common.yaml").read_text().partition("template:")[2]
-    assert all(f"        {key}=" in text for key in KEYS if key not in ("graph", "chain", "split", "parquet"))
+    sections = {key.partition(".")[0] for key in KEYS if "." in key}
+    assert all(f"        {key}=" in text for key in KEYS if key not in sections)
     tree = values()
-    for key, shown in re.findall(r"^        ([a-z._]+)=(\S+)", text, re.MULTILINE):
+    for key, shown in re.findall(r"^        ([a-z._]+)=(\"[^\"]*\"|\S+)", text, re.MULTILINE):
         value = tree
         for part in key.split("."):
             value = value[part]
@@ -615,6 +623,9 @@ def test_help_names_every_key_with_its_default():
 
 def test_comments_name_every_choice():
     text = (CONF / "common.yaml").read_text()
-    assert all(name in text.partition("hydra:")[0] for name in (*GRAPHS, *SPLITS, *CODECS, *COLUMNS))
+    assert all(
+        name in text.partition("hydra:")[0]
+        for name in (*GRAPHS, *SPLITS, *TEXTS, *TASKS, *SPELLINGS, *CODECS, *COLUMNS)
+    )
     figures = (CONF / "graph" / "default.yaml").read_text()
     assert all(figure in figures for figure in ("93 %", "52 %", "73 %"))

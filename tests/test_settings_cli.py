@@ -138,6 +138,9 @@ def test_help_is_ours_and_imports_no_numba(fastgen, python, tmp_path, command):
         "  n=1_000_000 ",
         "graph: deep, default, mixed, small, wide",
         "split: controls, default",
+        "text: full, names, result",
+        "task: direct, execute, infer, plan",
+        "spelling: letters, numbers",
         "out=data/k${k}'",
     ):
         assert text in done.stdout

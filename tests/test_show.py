@@ -106,11 +106,6 @@ def test_paths_that_spell_one_chain_are_counted(capsys):
     assert ["2", "4", "2"] in lines
 
 
-def test_warnings_come_before(capsys):
-    job(compose("graph.vertices.9=add11"), 0)
-    assert capsys.readouterr().err.startswith("fastgen: warning: graph.vertices[9]=add0: ")
-
-
 def test_splits_with_ranges_and_controls():
     text = show_splits(compose("split=controls"))
     assert [line.split() for line in text.splitlines()[1:]] == [

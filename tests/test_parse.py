@@ -1,0 +1,402 @@
+"""The parser: what is rendered comes back, every slip is reported at its place, and nothing makes it fail.
+
+Whatever is parsed here goes through `both`, which holds the kernel to the reference.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import random
+import re
+import sys
+import time
+import tracemalloc
+from functools import cache
+from itertools import product
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_grammar import SPELLINGS, TASKS, TEXTS, as_regex, changed
+
+from fastgen.engine import Example, example
+from fastgen.settings import compose
+from fastgen.text.grammar import BETWEEN_PARTS, BETWEEN_STEPS, BLANKS, ebnf
+from fastgen.text.parse import FAULTS, LARGEST, MISSING, MOST_FAULTS, Parsed, Segment, parse, parse_batch
+from fastgen.text.render import render
+from fastgen.trace import steps_before
+from fastgen.transforms import RECORDS, split_head
+
+GROUPS = list(product(TEXTS, TASKS, SPELLINGS))
+WITH_ARGUMENT = {name for name, record in RECORDS.items() if record.argument}
+
+NUMERALS = "零一二三四五六七八九十"
+FOREIGN = {
+    "words": {"sort": "ordena", "add": "más", "reverse": "rück", ";": "luego", "->": "da", ".": "。", ",": "、"},
+    "numbers": list(NUMERALS),
+}
+SIGNS = {"words": {":": "-", ";": "->>", ",": "-->", ".": "--"}, "numbers": None}
+"""Each of them begins like another."""
+
+
+@cache
+def named(name):
+    """Configs that no group has."""
+    return {
+        "foreign": lambda: changed(spelling=FOREIGN),
+        "foreign execute": lambda: changed(spelling=FOREIGN, task={"prompt": "{x} : {chain} :", "completion": ARROW}),
+        "signs": lambda: changed(spelling=SIGNS, task={"completion": " {chain} : {trace} ."}),
+        "all": lambda: changed(
+            task={"prompt": "{x} -> {y} : {depth} mod {k} :", "completion": " {chain} so {trace} end ."}
+        ),
+        "depth": lambda: changed(task={"prompt": "let {x} : {chain} :", "completion": " {depth} : {trace} -> {y} ."}),
+        "two": lambda: changed(text={"step": ["r", "a"], "preamble": "short"}),
+        "lengths": lambda: changed(length={"min": 1, "max": 9}),
+    }[name]()
+
+
+ARROW = " {trace} -> {y} ."
+NAMED = ("foreign", "foreign execute", "signs", "all", "depth", "two", "lengths")
+every_named = pytest.mark.parametrize("name", NAMED)
+
+
+@cache
+def grouped(text, task, spelling):
+    return compose(f"text={text}", f"task={task}", f"spelling={spelling}")
+
+
+every_group = pytest.mark.parametrize(("text", "task", "spelling"), GROUPS)
+
+
+def as_bytes(text):
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+
+
+def arrow(texts):
+    return pa.array([as_bytes(text) for text in texts], pa.binary())
+
+
+def both(texts, config, prompts=None, chat=False):
+    """What the reference says of each text, which is what the kernel says of all of them."""
+    given = [None] * len(texts) if prompts is None else prompts
+    expected = [parse(*each, chat) for each in zip(texts, [config] * len(texts), given, strict=True)]
+    batch = parse_batch(arrow(texts), config, None if prompts is None else arrow(prompts), chat)
+    for r, parsed in enumerate(expected):
+        assert batch.row(r) == parsed, (texts[r], given[r])
+    return expected
+
+
+# A renderer that knows only the grammar
+
+
+def tokens_of(parsed, config, template):
+    """(text, depth, step) of every token that `parsed` is written with."""
+    grammar, steps, parts = config.grammar, *map(config.grammar.words.get, (BETWEEN_STEPS, BETWEEN_PARTS))
+
+    def part(depth, segment):
+        yield grammar.head(segment.head), depth, None
+        for step, numbers in enumerate(segment.steps):
+            if step and len(numbers) > 1:
+                yield steps, depth, step - 1
+            yield from ((grammar.number(number), depth, step) for number in numbers)
+
+    def joined(segments):
+        for depth, segment in enumerate(segments):
+            if depth:
+                yield parts, depth - 1, len(segments[depth - 1].steps) - 1 if segments[depth - 1].steps else None
+            yield from part(depth, segment)
+
+    for field, word in getattr(grammar, template):
+        match field:
+            case "":
+                yield grammar.words[word], None, None
+            case "x" | "y":
+                yield from ((grammar.number(number), None, None) for number in getattr(parsed, field))
+            case "depth" | "k":
+                yield grammar.number(getattr(parsed, field)), None, None
+            case "chain":
+                yield from joined([Segment(0, None, head, ()) for head in parsed.chain])
+            case "trace":
+                yield from joined(parsed.segments)
+
+
+def written(parsed, config, template="completion"):
+    text = " ".join(text for text, _, _ in tokens_of(parsed, config, template))
+    return f" {text}" if template == "completion" else config.grammar.preamble + text
+
+
+def segment(head, steps):
+    name, argument = split_head(head)
+    return Segment(RECORDS[name].code, argument, head, tuple(steps))
+
+
+def as_parsed(example, config, *templates):
+    """An example as far as the templates show it."""
+    grammar = config.grammar
+    shown = {item.field for template in templates for item in getattr(grammar, template)}
+    edges = [int(steps_before(depth, len(example.x))) for depth in range(len(example.chain) + 1)]
+    picked = [tuple(dict(zip("abr", step[1:], strict=True))[name] for name in grammar.step) for step in example.steps]
+    steps = [picked[a:b] if grammar.step else () for a, b in zip(edges, edges[1:], strict=False)]
+    return Parsed(
+        x=tuple(example.x) if "x" in shown else None,
+        y=tuple(example.y) if "y" in shown else None,
+        depth=len(example.chain) if "depth" in shown else None,
+        k=config.k if "k" in shown else None,
+        chain=example.chain if "chain" in shown else None,
+        segments=tuple(map(segment, example.chain, steps)) if "trace" in shown else (),
+        faults=(),
+        fault_count=0,
+        blanks=0,
+    )
+
+
+# What is rendered comes back
+
+
+def assert_comes_back(examples, config):
+    prompts, completions = zip(*(render(each, config) for each in examples), strict=True)
+    alone, with_prompts = both(completions, config), both(completions, config, prompts)
+    for i, each in enumerate(examples):
+        assert alone[i] == as_parsed(each, config, "completion")
+        assert with_prompts[i] == as_parsed(each, config, "prompt", "completion")
+        assert with_prompts[i].whole
+        assert written(with_prompts[i], config, "prompt") == prompts[i]
+        assert written(with_prompts[i], config) == completions[i]
+
+
+@every_group
+def test_every_group_comes_back(text, task, spelling):
+    config = grouped(text, task, spelling)
+    assert_comes_back([example(config, "train", index) for index in range(40)], config)
+
+
+@every_named
+def test_other_grammars_come_back(name):
+    config = named(name)
+    assert_comes_back([example(config, "train", index) for index in range(40)], config)
+
+
+def made(config, chain_id, length):
+    """An example of any length."""
+    chain, draw = config.chains[chain_id], random.Random(length)
+    y = x = [draw.randrange(config.k) for _ in range(length)]
+    steps = []
+    for transformation in chain.transformations:
+        y = transformation(y, config.k, steps)
+    return Example(0, chain_id, chain.heads, x, y, steps)
+
+
+def test_every_transformation_and_length_comes_back():
+    config = changed(length={"min": 1, "max": 300}, chain={"min": 1, "max": 1, "weights": None})
+    examples = [made(config, length % 16, length) for length in range(1, 301)]
+    assert {split_head(head)[0] for each in examples for head in each.chain} == set(RECORDS)
+    assert_comes_back(examples, config)
+
+
+@pytest.mark.parametrize("k", [11, 255, 256, 257, 65_536])
+def test_every_modulus_comes_back(k):
+    config = changed(k=k, length={"min": 1, "max": 40})
+    assert_comes_back([made(config, length, length) for length in range(1, 41)], config)
+    config = changed(k=k, text={"step": ["r"]})
+    assert_comes_back([example(config, "train", index) for index in range(20)], config)
+
+
+# Every text of the grammar, whether or not its numbers are right
+
+
+def any_text(config, draw):
+    """A `Parsed` whose parts are of the grammar and otherwise arbitrary: wrong numbers, heads of no graph."""
+    grammar = config.grammar
+    given, asked = ({item.field for item in places} for places in (grammar.prompt, grammar.completion))
+    length = draw.randint(config.splits[0].length.min, config.splits[0].length.max)
+
+    def numbers(count):
+        return tuple(draw.randrange(grammar.count) for _ in range(count))
+
+    def head():
+        name = draw.choice(list(RECORDS))
+        return name + (str(draw.choice([0, 1, 7, 10, 999, 10**18 - 1])) if RECORDS[name].argument else "")
+
+    def heads():
+        return tuple(head() for _ in range(draw.randint(1, 5)))
+
+    steps = [[numbers(len(grammar.step)) for _ in range(length if grammar.step else 0)] for _ in range(5)]
+    shown = given | asked
+    return Parsed(
+        x=numbers(length),
+        y=numbers(length) if "y" in shown else None,
+        depth=draw.randrange(grammar.count) if "depth" in shown else None,
+        k=draw.randrange(grammar.count) if "k" in shown else None,
+        chain=heads() if "chain" in shown else None,
+        segments=tuple(map(segment, heads(), steps)) if "trace" in shown else (),
+        faults=(),
+        fault_count=0,
+        blanks=0,
+    )
+
+
+def assert_any_text_comes_back(config):
+    draw = random.Random(0)
+    expected = [any_text(config, draw) for _ in range(60)]
+    prompts, completions = ([written(each, config, name) for each in expected] for name in ("prompt", "completion"))
+    assert both(completions, config, prompts) == expected
+
+
+@every_group
+def test_any_text_of_every_group_comes_back(text, task, spelling):
+    assert_any_text_comes_back(grouped(text, task, spelling))
+
+
+@every_named
+def test_any_text_of_other_grammars_comes_back(name):
+    assert_any_text_comes_back(named(name))
+
+
+# The written rules as an oracle
+
+
+UNSAID = {"number out of range", "too few steps", "too many steps"}
+"""What the rules leave to the numbers: they say how a text is built, not how long."""
+
+
+@cache
+def rule(config, name):
+    return as_regex(ebnf(config.grammar, WITH_ARGUMENT), name)
+
+
+def spliced(tokens, fillers):
+    """(place, tokens) with each token deleted, exchanged with the next one, replaced, and put behind each filler."""
+    for i in range(len(tokens) + 1):
+        before, token, behind = tokens[:i], tokens[i : i + 1], tokens[i + 1 :]
+        for filler in fillers:
+            yield i, [*before, filler, *token, *behind]
+        if token:
+            yield i, [*before, *behind]
+            yield from ((i, [*before, filler, *behind]) for filler in fillers if filler != token[0])
+        if behind and behind[0] != token[0]:
+            yield i, [*before, behind[0], *token, *behind[1:]]
+
+
+def fillers(config):
+    """A token of each kind."""
+    grammar = config.grammar
+    heads = map(grammar.head, ("reverse", "add77"))
+    return ["zzz", grammar.number(3), "999", *heads, *grammar.words.values()]
+
+
+OPEN = {"length": {"min": 1, "max": 9}, "chain": {"min": 2, "max": 2, "weights": None}}
+"""Lengths differ, so that without a prompt nothing is known of the number of steps, or of elements."""
+
+
+def short_texts(config, template):
+    """The tokens of a few examples of up to three elements."""
+    examples = [made(config, chain_id, length) for chain_id, length in ((5, 1), (11, 2), (30, 3))]
+    return [[text for text, _, _ in tokens_of(as_parsed(each, config, template), config, template)] for each in examples]
+
+
+@pytest.mark.parametrize(("text", "task"), list(product(TEXTS, TASKS)))
+def test_faultless_is_what_keeps_the_written_rules(text, task):
+    config = changed(**grouped(text, task, "numbers").identity() | OPEN)
+    texts = [" " + " ".join(each) for said in short_texts(config, "completion") for _, each in spliced(said, fillers(config))]
+    kept = [rule(config, "completion").fullmatch(text) is not None for text in texts]
+    assert any(kept)
+    assert not all(kept)
+    for text, keeps, parsed in zip(texts, kept, both(texts, config), strict=True):
+        unsaid = {fault.kind for fault in parsed.faults} <= UNSAID
+        bare = config.grammar.step and not all(each.steps for each in parsed.segments)
+        assert keeps == (unsaid and not bare), (text, parsed.faults)
+        assert parsed.blanks == 0
+        if parsed.whole:
+            assert written(parsed, config) == text
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_prompt_is_right_if_it_keeps_the_written_rules(task):
+    config = changed(**grouped("full", task, "numbers").identity() | OPEN)
+    prompts = [" ".join(each) for said in short_texts(config, "prompt") for _, each in spliced(said, fillers(config))]
+    found = both([""] * len(prompts), config, prompts)
+    kept = [rule(config, "prompt").fullmatch(prompt) is not None and "999" not in prompt for prompt in prompts]
+    assert any(kept)
+    assert not all(kept)
+    for prompt, keeps, parsed in zip(prompts, kept, found, strict=True):
+        assert keeps == ([fault.kind for fault in parsed.faults] == ["empty"]), prompt
+        assert keeps == (parsed.x is not None)
+        if keeps:
+            assert written(parsed, config, "prompt") == prompt
+
+
+# One slip: where it is reported, and what else is read
+
+
+def slips(config):
+    """(place, tokens, what the parser makes of them) for every slip of one token in a text; first, the right one."""
+    right = as_parsed(made(config, 200, 3), config, "prompt", "completion")
+    said = list(tokens_of(right, config, "completion"))
+    wrong = list(spliced([text for text, _, _ in said], fillers(config)))
+    texts = [" " + " ".join(tokens) for _, tokens in wrong]
+    found = both(texts, config, [written(right, config, "prompt")] * len(texts))
+    return right, said, [(*each, parsed) for each, parsed in zip(wrong, found, strict=True)]
+
+
+def around(said, place):
+    """(depth, step) of a token and of those beside it."""
+    return [(None, None), *(where for _, *where in said), (None, None)][place : place + 3]
+
+
+@pytest.mark.parametrize(("text", "task"), list(product(TEXTS, TASKS)))
+def test_a_slip_is_reported_where_it_is(text, task):
+    """At its token, or where the numbers end within which it is: what is not there can't be seen before.
+
+    Where a step is one number, none is known to be missing before the transformation ends. A word that ends a field
+    ends it wherever it stands: what follows is then a slip of the next field, or trails.
+    """
+    config = changed(**grouped(text, task, "numbers").identity() | {"length": 3})
+    words = {item.word for item in config.grammar.completion if item.word}
+    right, said, found = slips(config)
+    for place, tokens, parsed in found:
+        slip = " ".join(tokens)
+        if parsed.whole:
+            assert written(parsed, config) == f" {slip}"
+            assert parsed != right
+            continue
+        fault = parsed.faults[0]
+        assert fault.token >= place, slip
+        if [token for token in tokens if token in words] != [token for token, _, _ in said if token in words]:
+            continue
+        behind = (i for i, token in enumerate(tokens) if i > place and not token.isdecimal())
+        assert fault.token <= next(behind, len(tokens)), slip
+        near = [tuple(where) for where in around(said, place)]
+        near += [(depth, 0 if step is None else step + 1) for depth, step in near if depth is not None]
+        near += [(depth + 1, None) for depth, _ in near if depth is not None]
+        if len(config.grammar.step) == 1:
+            near = [(depth, fault.step) for depth, _ in near]
+        assert (fault.depth, fault.step) in near, slip
+
+
+@pytest.mark.parametrize(("text", "task"), list(product(TEXTS, ("infer", "execute"))))
+def test_a_slip_hides_nothing_else(text, task):
+    """All but the steps and heads beside it are read as they were, up to a word that ends the field too early."""
+    config = changed(**grouped(text, task, "numbers").identity() | {"length": 3})
+    right, said, found = slips(config)
+    steps = [step for each in right.segments for step in each.steps]
+    ends = [item.word for item in config.grammar.completion if item.word]
+    trace = [depth for _, depth, _ in said].index(None)
+    for place, tokens, parsed in found:
+        if place > trace:
+            assert parsed.segments == right.segments
+            continue
+        beside = [where for _, *where in said[max(0, place - 1) : min(place + 3, trace)]]
+        (first, start), (last, stop) = beside[0], beside[-1]
+        before = len(right.segments[0].steps) * first + (start or 0)
+        behind = len(right.segments[0].steps) * last + (stop or 0) + 1
+        got = [step for each in parsed.segments for step in each.steps]
+        assert parsed.segments[:first] == right.segments[:first]
+        assert got[:before] == steps[:before]
+        if [token for token in tokens[:-1] if token in ends] == ends[:-1]:
+            after = right.segments[last + 1 :]
+            assert parsed.segments[len(parsed.segments) - len(after) :] == after
+            assert got[len(got) - len(steps[behind:]) :] == steps[behind:], " ".join(tokens)
+            assert parsed.y == right.y or place >= trace - 1
