@@ -21,6 +21,7 @@ CASES = {
     "controls": ["n=200_000", "split=controls", "chain.weights=[1,2,5]"],
 }
 ROWS = 100
+COLUMNS = "columns=[index,x,y,chain_id,chain,trace]"
 
 
 def digest(rows: object) -> str:
@@ -29,7 +30,7 @@ def digest(rows: object) -> str:
 
 @pytest.mark.parametrize("case", CASES)
 def test_values_are_the_same_everywhere(case: str) -> None:
-    config = compose(*CASES[case])
+    config = compose(*CASES[case], COLUMNS)
     made = {split.name: table(config, split.name, 7, 7 + ROWS).to_pylist() for split in config.splits}
     assert {name: digest(rows) for name, rows in made.items()} == json.loads(GOLDEN.read_text())[case]
     first = example(config, config.splits[-1].name, 7)

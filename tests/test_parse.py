@@ -294,13 +294,17 @@ OPEN = {"length": {"min": 1, "max": 9}, "chain": {"min": 2, "max": 2, "weights":
 def short_texts(config, template):
     """The tokens of a few examples of up to three elements."""
     examples = [made(config, chain_id, length) for chain_id, length in ((5, 1), (11, 2), (30, 3))]
-    return [[text for text, _, _ in tokens_of(as_parsed(each, config, template), config, template)] for each in examples]
+    return [
+        [text for text, _, _ in tokens_of(as_parsed(each, config, template), config, template)] for each in examples
+    ]
 
 
 @pytest.mark.parametrize(("text", "task"), list(product(TEXTS, TASKS)))
 def test_faultless_is_what_keeps_the_written_rules(text, task):
     config = changed(**grouped(text, task, "numbers").identity() | OPEN)
-    texts = [" " + " ".join(each) for said in short_texts(config, "completion") for _, each in spliced(said, fillers(config))]
+    texts = [
+        " " + " ".join(each) for said in short_texts(config, "completion") for _, each in spliced(said, fillers(config))
+    ]
     kept = [rule(config, "completion").fullmatch(text) is not None for text in texts]
     assert any(kept)
     assert not all(kept)
@@ -400,3 +404,291 @@ def test_a_slip_hides_nothing_else(text, task):
             assert parsed.segments[len(parsed.segments) - len(after) :] == after
             assert got[len(got) - len(steps[behind:]) :] == steps[behind:], " ".join(tokens)
             assert parsed.y == right.y or place >= trace - 1
+
+
+# Every kind of fault, by hand
+
+
+@cache
+def of_two(text, task, **values):
+    """A group whose vectors have two elements."""
+    return changed(**grouped(text, task, "numbers").identity() | {"length": 2} | values)
+
+
+FULL, EXECUTE = of_two("full", "infer"), of_two("full", "execute")
+RESULT, NAMES, DIRECT = of_two("result", "infer"), of_two("names", "infer"), of_two("full", "direct")
+ENDED = changed(length=2, task={"completion": " {chain} so {trace} end ."})
+DEPTH = changed(length=2, task={"prompt": "{x} : {chain} :", "completion": " {depth} : {trace} -> {y} ."})
+ELSEWHERE = changed(length=2, spelling=FOREIGN)
+
+UNKNOWN, MISPLACED, RANGE, TRANSFORMATION, FEW, MANY, FEW_STEPS, MANY_STEPS, SEPARATOR, TRUNCATED, *_ = FAULTS[1:]
+TRAILING, EMPTY, PROMPT = FAULTS[-3:]
+SORT, REVERSE = "sort 1 1 1 , 0 3 3", "reverse 0 1 3 , 1 0 1"
+
+MARK = "‹"
+TABLE = [
+    # config, a text with a mark before each token that has a fault, (kind, depth, step) of each, what is read: _ is
+    # a number that is not there, ? an unknown transformation
+    (FULL, f" {SORT} ; {REVERSE} .", [], f"{SORT} ; {REVERSE}"),
+    (
+        FULL,
+        f" sort 1 1 ‹é , 0 ‹日本 3 ; {REVERSE} .",
+        [(UNKNOWN, 0, 0), (UNKNOWN, 0, 1)],
+        f"sort 1 1 _ , 0 _ _ ; {REVERSE}",
+    ),
+    (FULL, " sort ‹é , 0 3 3 .", [(UNKNOWN, 0, 0)], "sort _ _ _ , 0 3 3"),
+    (FULL, " sort 1 1 ‹01 , 0 3 ‹3x .", [(UNKNOWN, 0, 0), (UNKNOWN, 0, 1)], "sort 1 1 _ , 0 3 _"),
+    (FULL, " sort 1 1 ‹-1 , 0 3 ‹٣ .", [(UNKNOWN, 0, 0), (UNKNOWN, 0, 1)], "sort 1 1 _ , 0 3 _"),
+    (FULL, " sort 1 1 1 , ‹, 0 3 3 .", [(MISPLACED, 0, 1)], SORT),
+    (FULL, " sort 1 ‹: 1 , 0 3 3 .", [(MISPLACED, 0, 0)], "sort 1 _ _ , 0 3 3"),
+    (FULL, " ‹; sort 1 1 1 , 0 3 3 ; ‹; ‹.", [(MISPLACED, 0, None), *[(MISPLACED, 1, None)] * 2], SORT),
+    (FULL, " sort ‹, 1 1 1 , 0 3 3 .", [(MISPLACED, 0, 0)], SORT),
+    (FULL, " sort 1 1 1 , 0 3 3 , ‹.", [(MISPLACED, 0, 2)], SORT),
+    (FULL, " ‹1 1 1 , 0 3 3 .", [(MISPLACED, 0, None)], "? 1 1 1 , 0 3 3"),
+    (FULL, " sort 1 1 ‹11 , 0 ‹1234567 3 .", [(RANGE, 0, 0), (RANGE, 0, 1)], "sort 1 1 11 , 0 1234567 3"),
+    (FULL, f" sort 1 1 ‹{'9' * 30} , 0 3 3 .", [(RANGE, 0, 0)], f"sort 1 1 {LARGEST} , 0 3 3"),
+    (
+        FULL,
+        " ‹größe 1 1 1 , 0 3 3 ; ‹add 0 1 3 , 1 0 1 .",
+        [(TRANSFORMATION, 0, None), (TRANSFORMATION, 1, None)],
+        "? 1 1 1 , 0 3 3 ; ? 0 1 3 , 1 0 1",
+    ),
+    (FULL, " ‹sort3 1 1 1 , 0 3 3 .", [(TRANSFORMATION, 0, None)], "? 1 1 1 , 0 3 3"),
+    (FULL, " ‹add03 1 1 1 , 0 3 3 .", [(TRANSFORMATION, 0, None)], "? 1 1 1 , 0 3 3"),
+    (FULL, f" ‹the {SORT} .", [(TRANSFORMATION, 0, None)], SORT),
+    (FULL, " add123456789012345678 1 1 1 , 0 3 3 .", [], "add123456789012345678 1 1 1 , 0 3 3"),
+    (FULL, " ‹add1234567890123456789 1 1 1 , 0 3 3 .", [(TRANSFORMATION, 0, None)], "? 1 1 1 , 0 3 3"),
+    (
+        FULL,
+        " sort 1 1 ‹, 0 3 ‹; reverse 0 1 3 , 1 ‹.",
+        [(FEW, 0, 0), (FEW, 0, 1), (FEW, 1, 1)],
+        "sort 1 1 _ , 0 3 _ ; reverse 0 1 3 , 1 _ _",
+    ),
+    (FULL, f" sort 1 1 1 ‹7 , 0 3 3 ‹7 7 ; {REVERSE} .", [(MANY, 0, 0), (MANY, 0, 1)], f"{SORT} ; {REVERSE}"),
+    (FULL, " sort 1 1 1 ‹; reverse ‹.", [(FEW_STEPS, 0, 1), (FEW_STEPS, 1, 0)], "sort 1 1 1 ; reverse"),
+    (FULL, f" {SORT} , ‹4 4 4 , 5 5 5 ; {REVERSE} .", [(MANY_STEPS, 0, 2)], f"{SORT} , 4 4 4 , 5 5 5 ; {REVERSE}"),
+    (
+        FULL,
+        " sort 1 1 1 ‹0 3 3 ‹reverse 0 1 3 , 1 0 1 .",
+        [(SEPARATOR, 0, 0), (SEPARATOR, 1, None)],
+        f"{SORT} ; {REVERSE}",
+    ),
+    (FULL, " sort 1 1 1 ‹0 3 3 ‹4 4 4 .", [(SEPARATOR, 0, 0), (MANY_STEPS, 0, 2)], f"{SORT} , 4 4 4"),
+    (FULL, " sort 1 1 1 ,‹", [(TRUNCATED, 0, 1)], "sort 1 1 1"),
+    (FULL, f" {SORT} ; reverse 0 1‹", [(TRUNCATED, 1, 0)], f"{SORT} ; reverse 0 1 _"),
+    (FULL, f" {SORT} ; ‹rev", [(TRUNCATED, 1, None)], SORT),
+    (FULL, f" {SORT} ; ‹add", [(TRUNCATED, 1, None)], SORT),
+    (FULL, f" {SORT} ; ‹é‹", [(TRANSFORMATION, 1, None), (TRUNCATED, 1, 0)], f"{SORT} ; ?"),
+    (FULL, f" {SORT} . ‹é ; .", [(TRAILING, None, None)], SORT),
+    (FULL, "‹", [(EMPTY, None, None)], ""),
+    (FULL, " \r\n\t‹", [(EMPTY, None, None)], ""),
+    (EXECUTE, f" {SORT} -> 1 3 .", [], SORT),
+    (EXECUTE, f" {SORT} -> ‹é ‹日本 .", [(UNKNOWN, None, None)] * 2, SORT),
+    (EXECUTE, f" {SORT} -> 1 ‹; 3 .", [(MISPLACED, None, None)], SORT),
+    (EXECUTE, f" {SORT} -> 1 ‹-> 3 .", [(MISPLACED, None, None)], SORT),
+    (EXECUTE, f" {SORT} -> 1 ‹sort .", [(MISPLACED, None, None)], SORT),
+    (EXECUTE, f" {SORT} -> 1 3 ‹‹12 .", [(RANGE, None, None), (MANY, None, None)], SORT),
+    (EXECUTE, f" {SORT} -> 1 3 ‹5 5 .", [(MANY, None, None)], SORT),
+    (EXECUTE, f" {SORT} -> 1 ‹.", [(FEW, None, None)], SORT),
+    (EXECUTE, f" {SORT} -> ‹.", [(FEW, None, None)], SORT),
+    (EXECUTE, f" {SORT} ‹.", [(SEPARATOR, None, None)], SORT),
+    (EXECUTE, f" {SORT} -> 1‹", [(TRUNCATED, None, None)], SORT),
+    (EXECUTE, f" {SORT} ‹-", [(TRUNCATED, 0, 1)], SORT),
+    (DIRECT, " ‹sort 1 3 .", [(MISPLACED, None, None)], ""),
+    (DIRECT, " 1 ‹11 .", [(RANGE, None, None)], ""),
+    (
+        NAMES,
+        " sort ‹7 8 ; reverse ‹é ; ‹; ‹the sort ‹reverse .",
+        [
+            (MISPLACED, 0, None),
+            (UNKNOWN, 1, None),
+            (MISPLACED, 2, None),
+            (TRANSFORMATION, 2, None),
+            (SEPARATOR, 3, None),
+        ],
+        "sort ; reverse ; sort ; reverse",
+    ),
+    (NAMES, " ‹7 .", [(MISPLACED, 0, None)], "?"),
+    (
+        RESULT,
+        " sort 1 ‹é ; reverse 3 ‹, ‹11 .",
+        [(UNKNOWN, 0, 1), (MISPLACED, 1, 1), (RANGE, 1, 1)],
+        "sort 1 , _ ; reverse 3 , 11",
+    ),
+    (
+        RESULT,
+        " sort 1 3 ‹3 3 ; reverse 3 ‹.",
+        [(MANY_STEPS, 0, 2), (FEW_STEPS, 1, 1)],
+        "sort 1 , 3 , 3 , 3 ; reverse 3",
+    ),
+    (ENDED, f" sort so {SORT} end .", [], SORT),
+    (ENDED, f" sort so {SORT} end ‹é 7 .", [(UNKNOWN, None, None)], SORT),
+    (ENDED, f" sort so {SORT} end ‹7 é .", [(MISPLACED, None, None)], SORT),
+    (ENDED, f" sort so {SORT} end ‹‹7", [(SEPARATOR, None, None), (TRAILING, None, None)], SORT),
+    (ENDED, f" sort so {SORT} end‹", [(TRUNCATED, None, None)], SORT),
+    (ENDED, " sort ‹end .", [(SEPARATOR, None, None)], ""),
+    (DEPTH, f" 1 : {SORT} -> 1 3 .", [], SORT),
+    (DEPTH, f" ‹: {SORT} -> 1 3 .", [(FEW, None, None)], SORT),
+    (DEPTH, f" 1 ‹2 : {SORT} -> 1 3 .", [(MANY, None, None)], SORT),
+    (DEPTH, " ‹é : sort 1 1 1 , 0 3 3 -> 1 3 .", [(UNKNOWN, None, None)], SORT),
+    (
+        ELSEWHERE,
+        " ordena 一 一 ‹、 零 三 三 luego rück 零 一 三 、 一 零 ‹十一 。",
+        [(FEW, 0, 0), (UNKNOWN, 1, 1)],
+        "sort 1 1 _ , 0 3 3 ; reverse 0 1 3 , 1 0 _",
+    ),
+    (ELSEWHERE, " ordena 一 一 一 、 零 三 三 luego ‹m", [(TRUNCATED, 1, None)], SORT),
+    (ELSEWHERE, " ordena 一 一 一 、 零 三 ‹1 。", [(UNKNOWN, 0, 1)], "sort 1 1 1 , 0 3 _"),
+]
+
+
+def read(parsed):
+    """What a trace says, in the words of the table."""
+
+    def numbers(step):
+        return " ".join("_" if number == MISSING else str(number) for number in step)
+
+    return " ; ".join(f"{each.head or '?'} {' , '.join(map(numbers, each.steps))}".strip() for each in parsed.segments)
+
+
+@pytest.mark.parametrize(("config", "marked", "kinds", "expected"), TABLE, ids=[row[1] for row in TABLE])
+def test_every_kind_of_fault(config, marked, kinds, expected):
+    text = marked.replace(MARK, "")
+    (parsed,) = both([text], config)
+    places = [match.start() for match in re.finditer(MARK, marked)]
+    characters = [place - i for i, place in enumerate(places)]
+    where = [(len(text[:character].split()), character) for character in characters]
+    assert [(kind, *at) for (kind, _, _), at in zip(kinds, where, strict=True)] == [
+        fault[:3] for fault in parsed.faults
+    ]
+    assert [tuple(each[1:]) for each in kinds] == [fault[3:] for fault in parsed.faults]
+    assert parsed.fault_count == len(kinds)
+    assert parsed.blanks == 0 or not kinds or kinds[0][0] == EMPTY
+    assert read(parsed) == expected
+
+
+@pytest.mark.parametrize("name", ["default", *NAMED])
+def test_a_text_that_is_cut_off_is_truncated_and_no_more(name):
+    """After every byte; unless what is left of the last token is another one, such as `s` of `sort`."""
+    config = named(name) if name != "default" else changed()
+    known = set(config.grammar.vocabulary)
+    for chain_id in range(0, len(config.chains), 40):
+        prompt, text = render(made(config, chain_id, config.splits[0].length.max), config)
+        cuts = [text.encode()[:size] for size in range(2, len(text.encode()))]
+        (right,) = both([text], config, [prompt])
+        for cut, parsed in zip(cuts, both(cuts, config, [prompt] * len(cuts)), strict=True):
+            tokens, last = cut.decode(errors="replace").split(), cut.decode(errors="replace").split(" ")[-1]
+            whole = [token for token in text.split()][: len(tokens)] == tokens
+            place = len(tokens) - (not whole and last not in known)
+            character = len(" " + " ".join(tokens[:place])) + (place < len(tokens)) * (place > 0) if cut[-1:] != b" " else len(cut.decode())
+            assert [fault[:3] for fault in parsed.faults] == [(TRUNCATED, place, character)], cut
+            for one, other in zip(parsed.segments[:-1], right.segments, strict=False):
+                assert one == other
+
+
+STEPS = f"{SORT} , 2 2 2"
+
+
+def test_how_many_steps_there_should_be():
+    """The length of the prompt's x; else of the config's vectors; else as many as the first transformation has."""
+    two, any_number = FULL, named("lengths")
+    assert [fault.kind for fault in both([f" {STEPS} ; {STEPS} ."], two)[0].faults] == [MANY_STEPS] * 2
+    assert both([f" {STEPS} ; {STEPS} ."], two, ["1 2 3 -> 1 2 3 :"])[0].whole
+    assert both([f" {STEPS} ; {STEPS} ."], any_number)[0].whole
+    assert [fault[:] for fault in both([f" {STEPS} ; {SORT} ."], any_number)[0].faults] == [(FEW_STEPS, 22, 45, 1, 2)]
+    assert [fault[:] for fault in both([f" {SORT} ; {STEPS} ."], any_number)[0].faults] == [(MANY_STEPS, 18, 36, 1, 2)]
+    (parsed,) = both([f" {STEPS} ; {SORT} ."], any_number, ["1 2 -> 1 2 :"])
+    assert [fault[:] for fault in parsed.faults] == [(MANY_STEPS, 9, 19, 0, 2)]
+    assert both([f" {STEPS} ; {SORT} ."], two, [None])[0].faults == parsed.faults
+    (parsed,) = both([f" é {SORT} ; {STEPS} ."], any_number)  # one of no known head counts as well
+    assert [fault.kind for fault in parsed.faults] == [TRANSFORMATION, MANY_STEPS]
+    assert [fault.kind for fault in both([" sort ."], any_number)[0].faults] == [FEW_STEPS]
+    assert both([f" {STEPS}"], any_number)[0].faults[0].kind == TRUNCATED
+    (parsed,) = both([" 1 2 3 ."], changed(task={"prompt": "{x} : {chain} :", "completion": " {y} ."}), ["4 5 : sort :"])
+    assert [fault[:] for fault in parsed.faults] == [(MANY, 2, 5, None, None)]
+
+
+PROMPTS = [
+    # marked where it leaves the grammar
+    "‹",
+    " ‹",
+    "1 2 -> 3 4‹",
+    "1 2 ‹é 日 -> 3 4 :",
+    "1 2 -> 3 ‹11 :",
+    "1 2 -> 3 4 : ‹5",
+    "1 2 ‹:",
+    "‹-> 3 4 :",
+    "1 2 -> ‹:",
+    "1 2 ‹; -> 3 4 :",
+    "1 2 ‹-",
+]
+
+
+@pytest.mark.parametrize("marked", PROMPTS)
+def test_a_prompt_of_no_grammar(marked):
+    """One fault, with the place within the prompt; x and y are then not known, nor how many steps x asks for."""
+    prompt, character = marked.replace(MARK, ""), marked.index(MARK)
+    (parsed,) = both([f" {SORT} , ‹4 4 4 . é".replace(MARK, "")], FULL, [prompt])
+    token = len(marked[:character].split())
+    assert parsed.faults[0] == (PROMPT, token, character, None, None)
+    assert [fault.kind for fault in parsed.faults[1:]] == [MANY_STEPS, TRAILING]
+    assert parsed.fault_count == 3
+    assert (parsed.x, parsed.y) == (None, None)
+
+
+def test_a_prompt_with_other_blanks_is_a_prompt():
+    config = changed(length=2, text={"preamble": "short"})
+    for preamble in ("", config.grammar.preamble):
+        for prompt in ("1 2 -> 3 4 :", " 1  2->3 4:", "1\n2 -> 3\t4 : "):
+            (parsed,) = both([f" {SORT} ."], config, [preamble + prompt])
+            assert parsed.whole
+            assert (parsed.x, parsed.y, parsed.blanks) == ((1, 2), (3, 4), 0)
+    (parsed,) = both([f" {SORT} ."], config, [f"{config.grammar.preamble[:-9]}1 2 -> 3 4 :"])
+    assert parsed.faults[0].kind == PROMPT
+
+
+@pytest.mark.parametrize(
+    ("text", "blanks"),
+    [
+        (f" {SORT} .", 0),
+        (f"{SORT} .", 1),
+        (f"  {SORT} .", 1),
+        (f"\n{SORT} .", 1),
+        (f" {SORT} .\n", 1),
+        (f" {SORT}.", 1),
+        (" sort 1 1 1, 0 3 3 .", 1),
+        (" sort 1 1 1,0 3 3.", 3),
+        (" sort 1 \t 1\n1 , 0\v3\f3\r. ", 6),
+        ("sort 1 1 1,0 3 3.  ", 5),
+    ],
+)
+def test_blanks_are_counted_and_no_faults(text, blanks):
+    (parsed,) = both([text], FULL)
+    assert parsed.whole
+    assert read(parsed) == SORT
+    assert parsed.blanks == blanks
+
+
+def test_words_of_punctuation_are_found_anywhere_the_longest_first():
+    (parsed,) = both([" sort:->sort 1 1 1-->0 3 3->>reverse 0 1 3-->1 0 1--"], changed(length=2, spelling=SIGNS))
+    assert [fault[:2] for fault in parsed.faults] == [(MISPLACED, 1), (SEPARATOR, 2)]
+
+
+def test_what_is_past_a_hundred_faults_is_counted():
+    (parsed,) = both([" sort " + "é 1 1 , " * 249 + "é 1 1 ."], FULL)
+    assert parsed.fault_count == 251
+    assert [fault[:] for fault in parsed.faults] == [(UNKNOWN, 1 + 4 * i, 6 + 8 * i, 0, i) for i in range(MOST_FAULTS)]
+    assert len(parsed.segments[0].steps) == 250
+    (parsed,) = both([" sort " + "é 1 1 , " * 249 + "é 1 1 ."], FULL, ["1"])
+    assert (len(parsed.faults), parsed.fault_count, parsed.faults[0].kind) == (MOST_FAULTS, 252, PROMPT)
+
+
+@pytest.mark.parametrize("junk", ["\ud800", "\udfff\ud800", b"\xff\xfe", b"\x80", b"\xc3", b"\0", "\u2028", "\u00a0"])
+def test_what_is_no_text_is_an_unknown_token(junk):
+    junk = as_bytes(junk)
+    assert parse("\ud800", FULL) == parse(b"\xed\xa0\x80", FULL)
+    (parsed,) = both([b" sort 1 %s 1 , 0 3 %s" % (junk, junk)], FULL)
+    assert [(fault.kind, fault.token, fault.step) for fault in parsed.faults] == [(UNKNOWN, 2, 0), (UNKNOWN, 6, 1), (TRUNCATED, 7, 1)]
+    characters = [fault.character for fault in parsed.faults]
+    width = sum(byte & 0xC0 != 0x80 for byte in junk)
+    assert characters == [8, 17 + width, 17 + 2 * width]

@@ -44,7 +44,8 @@ def test_a_run_writes_its_folder_and_nothing_else(corpus):
     """From another directory than the checkout; no outputs/, no log."""
     folder, done = corpus
     ended(done, 0)
-    names = [f"a/corpus/{name}" for name in ("README.md", "chains.parquet", "manifest.json")]
+    beside = ("README.md", "chains.parquet", "manifest.json", "tokenizer.json", "tokenizer_config.json")
+    names = [f"a/corpus/{name}" for name in beside]
     names += [f"a/corpus/{shard.file}" for shard in plan(compose(*SMALL))]
     assert sorted(files(folder)) == sorted(names)
     assert sorted(path.name for path in folder.iterdir()) == ["a"]
@@ -53,6 +54,8 @@ def test_a_run_writes_its_folder_and_nothing_else(corpus):
         "chains.parquet",
         "data",
         "manifest.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
     ]
 
 

@@ -11,6 +11,7 @@ from helpers import variant
 from fastgen import engine, write
 from fastgen.settings import COLUMNS, compose
 from fastgen.shard import generate, plan, table
+from fastgen.text.render import SLACK, render
 from fastgen.trace import pack
 
 CONFIGS = [
@@ -40,6 +41,7 @@ def as_rows(config, split, start, stop):
             "chain_id": example.chain_id,
             "chain": " ".join(example.chain),
             "trace": [pack(step, dtype) for step in example.steps],
+            **dict(zip(("prompt", "completion"), render(example, config), strict=True)),
         }
 
 
@@ -134,7 +136,7 @@ def test_schema(k, length, vector, code):
     def listed(kind):
         return pa.list_(pa.field("element", kind, nullable=False))
 
-    config = variant(compose("n=100", "graph=small"), k=k, length=length)
+    config = variant(compose("n=100", "graph=small"), k=k, length=length, columns=list(COLUMNS))
     kinds = {
         "index": pa.uint64(),
         "x": listed(vector),
@@ -142,8 +144,13 @@ def test_schema(k, length, vector, code):
         "chain_id": pa.uint16(),
         "chain": pa.dictionary(pa.int16(), pa.string()),
         "trace": listed(code),
+        "prompt": pa.string(),
+        "completion": pa.string(),
+        "input_ids": listed(pa.uint32() if k > 65_500 else pa.uint16() if k > 200 else pa.uint8()),
+        "labels": listed(pa.int32() if k > 32_000 else pa.int16()),
+        "roles": listed(pa.uint8()),
     }
-    assert tuple(kinds) == COLUMNS
+    assert tuple(kinds) == tuple(write.COLUMNS) == COLUMNS
     expected = pa.schema([pa.field(name, kind, nullable=False) for name, kind in kinds.items()])
     assert write.schema(config) == expected
     assert table(config, "train", 0, 3).schema == expected
@@ -203,8 +210,9 @@ def test_groups_and_files_are_bounded_at_every_length(k, length, graph):
     assert groups <= rows <= 1_048_576
     arrays = engine.Rows(config, 1)
     exact = sum(array.nbytes for array in (arrays.x, arrays.y)) - 16
+    exact += sum(text.nbytes - SLACK for _, text in arrays.texts.columns.values())
     steps = max(map(len, config.chains)) * length * arrays.trace.itemsize
     assert groups * (exact + steps) <= 64 * 2**20
     assert rows * (exact + steps) <= 2**30
-    few = replace(config, shard=5)
-    assert write.file_rows(few) == write.group_rows(few) == 5
+    few = replace(config, shard=3)
+    assert write.file_rows(few) == write.group_rows(few) == 3

@@ -10,6 +10,8 @@ from fastgen.display import columns, show_example, show_splits
 from fastgen.engine import example
 from fastgen.settings import compose
 from fastgen.show import job
+from fastgen.text.render import render
+from fastgen.text.tokenizer import files as files_of
 from fastgen.transforms import RECORDS, split_head
 
 
@@ -20,7 +22,10 @@ def shown(text):
         title, *lines = block.strip().split("\n")
         if re.fullmatch(r"\w+ \d+", title):
             x, y = lines[0].removesuffix(" :").split(" -> ")
-            parts = [re.fullmatch(r"  (\S+) +(.*) ([;.])   \((.*)\)", line).groups() for line in lines[1:]]
+            prompt, completion = (line[12:] for line in lines[-2:])
+            assert prompt == lines[0]
+            assert completion.count(" ; ") == len(lines) - 4
+            parts = [re.fullmatch(r"  (\S+) +(.*) ([;.])   \((.*)\)", line).groups() for line in lines[1:-2]]
             assert [end for _, _, end, _ in parts] == [";"] * (len(parts) - 1) + ["."]
             found[title] = (
                 [int(value) for value in x.split(" ")],
@@ -83,7 +88,7 @@ def test_the_command(tmp_path):
 )
 def test_examples(overrides, capsys):
     config = compose(*overrides)
-    job(config, 3)
+    job(config, 3, None)
     found = shown(capsys.readouterr().out)
     assert list(found) == [f"{split.name} {index}" for split in config.splits for index in range(3)]
     for title, printed in found.items():
@@ -93,14 +98,14 @@ def test_examples(overrides, capsys):
 
 def test_no_example_that_a_split_does_not_have(capsys):
     config = compose("n=5", "split.sets.validation.n=1")
-    job(config, 3)
+    job(config, 3, None)
     assert list(shown(capsys.readouterr().out)) == ["train 0", "train 1", "train 2", "validation 0"]
-    job(config, 0)
+    job(config, 0, None)
     assert shown(capsys.readouterr().out) == {}
 
 
 def test_paths_that_spell_one_chain_are_counted(capsys):
-    job(compose("graph={layers:2,width:2,vertices:[sort,sort,rank,reverse]}", "chain.min=1"), 0)
+    job(compose("graph={layers:2,width:2,vertices:[sort,sort,rank,reverse]}", "chain.min=1"), 0, None)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["1", "4", "3"] in lines
     assert ["2", "4", "2"] in lines
@@ -135,3 +140,33 @@ def test_an_example_by_hand():
         "  reverse 0 2 9 , 1 1 1 , 2 0 3 ;   (position, source, result)\n"
         "  add3    9 3 1 , 1 3 4 , 3 3 6 .   (element, constant, result)"
     )
+
+
+def test_tokens_are_counted(capsys):
+    """118.0 is 18 of the prompt, 1 of the end, and 33 per transformation, of 2, 3 or 4 with equal weights."""
+    job(compose(), 0, None)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["train", "118.0", "151"] in lines
+    assert ["validation", "118.0", "151"] in lines
+    job(compose("length=100"), 0, None)
+    assert "trainers cut at 1,024" in capsys.readouterr().out
+
+
+def test_tokens_of_ones_own_tokenizer(tmp_path, capsys):
+    """A word each: as many as `split()` finds in the same examples; and no end, which trainers add."""
+    config = compose("n=500", "spelling=letters", "text=result")
+    for name, text in files_of(config.grammar).items():
+        (tmp_path / name).write_text(text)
+    job(config, 0, str(tmp_path / "tokenizer.json"))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    counts = [len("".join(render(example(config, "train", index), config)).split()) for index in range(400)]
+    assert ["train", f"{sum(counts) / 400:.1f}", str(max(counts))] in lines
+
+
+@pytest.mark.parametrize("path", ["missing.json", "broken.json"])
+def test_a_tokenizer_that_cannot_be_used(tmp_path, path):
+    (tmp_path / "broken.json").write_text("{}")
+    done = fastgen("show", "examples=0", f"tokenizer={path}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"fastgen: tokenizer={path}: ")
+    assert "Traceback" not in done.stderr

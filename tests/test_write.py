@@ -63,6 +63,8 @@ def test_the_folder_holds_this_and_nothing_else(corpus):
         "data/split=validation",
         "data/split=validation/validation-00000-of-00001.parquet",
         "manifest.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
     ]
 
 

@@ -306,9 +306,15 @@ def _fill(
             if kind == WORD:
                 p = _write(pieces, places[place, 1], places[place, 2], text, p)
             elif kind == X:
-                p = _write_vector(pieces, x, offsets[r], offsets[r + 1], width, text, p)
+                if width == 1:
+                    p = _write_vector(pieces, x, offsets[r], offsets[r + 1], width, text, p)
+                else:
+                    p = _write_wide_vector(pieces, x, offsets[r], offsets[r + 1], width, text, p)
             elif kind == Y:
-                p = _write_vector(pieces, y, offsets[r], offsets[r + 1], width, text, p)
+                if width == 1:
+                    p = _write_vector(pieces, y, offsets[r], offsets[r + 1], width, text, p)
+                else:
+                    p = _write_wide_vector(pieces, y, offsets[r], offsets[r + 1], width, text, p)
             elif kind == DEPTH:
                 p = _write(pieces, (last - first) * width, width, text, p)
             elif kind == CHAIN:
@@ -345,12 +351,15 @@ def _write_piece(piece, text, p):
 
 @jit
 def _write_vector(pieces, vector, start, stop, width, text, p):
-    if width == 1:
-        for i in range(np.uint64(start), np.uint64(stop)):
-            p = _write_piece(pieces[np.uint64(vector[i])], text, p)
-    else:
-        for i in range(np.uint64(start), np.uint64(stop)):
-            p = _write(pieces, np.int64(vector[i]) * width, width, text, p)
+    for i in range(np.uint64(start), np.uint64(stop)):
+        p = _write_piece(pieces[np.uint64(vector[i])], text, p)
+    return p
+
+
+@jit
+def _write_wide_vector(pieces, vector, start, stop, width, text, p):
+    for i in range(np.uint64(start), np.uint64(stop)):
+        p = _write(pieces, np.int64(vector[i]) * width, width, text, p)
     return p
 
 
