@@ -542,6 +542,13 @@ TABLE = [
 ]
 
 
+def unmarked(marked):
+    """A text without marks, and where they were: (token, character)."""
+    text = marked.replace(MARK, "")
+    characters = [match.start() - i for i, match in enumerate(re.finditer(MARK, marked))]
+    return text, [(len(text[:character].split()), character) for character in characters]
+
+
 def read(parsed):
     """What a trace says, in the words of the table."""
 
@@ -553,59 +560,74 @@ def read(parsed):
 
 @pytest.mark.parametrize(("config", "marked", "kinds", "expected"), TABLE, ids=[row[1] for row in TABLE])
 def test_every_kind_of_fault(config, marked, kinds, expected):
-    text = marked.replace(MARK, "")
+    text, places = unmarked(marked)
     (parsed,) = both([text], config)
-    places = [match.start() for match in re.finditer(MARK, marked)]
-    characters = [place - i for i, place in enumerate(places)]
-    where = [(len(text[:character].split()), character) for character in characters]
-    assert [(kind, *at) for (kind, _, _), at in zip(kinds, where, strict=True)] == [
-        fault[:3] for fault in parsed.faults
-    ]
-    assert [tuple(each[1:]) for each in kinds] == [fault[3:] for fault in parsed.faults]
+    assert parsed.faults == tuple((kind, *at, *where) for (kind, *where), at in zip(kinds, places, strict=True))
     assert parsed.fault_count == len(kinds)
-    assert parsed.blanks == 0 or not kinds or kinds[0][0] == EMPTY
+    assert parsed.blanks == 0
     assert read(parsed) == expected
 
 
 @pytest.mark.parametrize("name", ["default", *NAMED])
 def test_a_text_that_is_cut_off_is_truncated_and_no_more(name):
-    """After every byte; unless what is left of the last token is another one, such as `s` of `sort`."""
+    """After every byte; unless what is left of a token is one of another kind, such as `so` of `sort`."""
     config = named(name) if name != "default" else changed()
-    known = set(config.grammar.vocabulary)
+    grammar = config.grammar
+    kinds = {word: word for word in grammar.words.values()}
+    kinds |= {grammar.number(number): "number" for number in range(grammar.count)}
+    kinds |= {grammar.head(head): "head" for head in grammar.heads}
     for chain_id in range(0, len(config.chains), 40):
         prompt, text = render(made(config, chain_id, config.splits[0].length.max), config)
         cuts = [text.encode()[:size] for size in range(2, len(text.encode()))]
         (right,) = both([text], config, [prompt])
         for cut, parsed in zip(cuts, both(cuts, config, [prompt] * len(cuts)), strict=True):
-            tokens, last = cut.decode(errors="replace").split(), cut.decode(errors="replace").split(" ")[-1]
-            whole = [token for token in text.split()][: len(tokens)] == tokens
-            place = len(tokens) - (not whole and last not in known)
-            character = len(" " + " ".join(tokens[:place])) + (place < len(tokens)) * (place > 0) if cut[-1:] != b" " else len(cut.decode())
-            assert [fault[:3] for fault in parsed.faults] == [(TRUNCATED, place, character)], cut
-            for one, other in zip(parsed.segments[:-1], right.segments, strict=False):
-                assert one == other
+            left = cut.decode(errors="replace")
+            *before, last = left[1:].split(" ")
+            place, character = len(before), len(left) - len(last)
+            if last in kinds:
+                place, character = place + 1, len(left)
+            *others, fault = parsed.faults
+            assert fault[:3] == (TRUNCATED, place, character), cut
+            if last not in kinds or kinds[last] == kinds.get(text[1:].split(" ")[len(before)]):
+                assert not others, cut
+            assert all(other.token == len(before) for other in others)
+            assert parsed.segments[:-1] == right.segments[: max(0, len(parsed.segments) - 1)]
 
 
 STEPS = f"{SORT} , 2 2 2"
 
 
-def test_how_many_steps_there_should_be():
-    """The length of the prompt's x; else of the config's vectors; else as many as the first transformation has."""
-    two, any_number = FULL, named("lengths")
-    assert [fault.kind for fault in both([f" {STEPS} ; {STEPS} ."], two)[0].faults] == [MANY_STEPS] * 2
-    assert both([f" {STEPS} ; {STEPS} ."], two, ["1 2 3 -> 1 2 3 :"])[0].whole
-    assert both([f" {STEPS} ; {STEPS} ."], any_number)[0].whole
-    assert [fault[:] for fault in both([f" {STEPS} ; {SORT} ."], any_number)[0].faults] == [(FEW_STEPS, 22, 45, 1, 2)]
-    assert [fault[:] for fault in both([f" {SORT} ; {STEPS} ."], any_number)[0].faults] == [(MANY_STEPS, 18, 36, 1, 2)]
-    (parsed,) = both([f" {STEPS} ; {SORT} ."], any_number, ["1 2 -> 1 2 :"])
-    assert [fault[:] for fault in parsed.faults] == [(MANY_STEPS, 9, 19, 0, 2)]
-    assert both([f" {STEPS} ; {SORT} ."], two, [None])[0].faults == parsed.faults
-    (parsed,) = both([f" é {SORT} ; {STEPS} ."], any_number)  # one of no known head counts as well
-    assert [fault.kind for fault in parsed.faults] == [TRANSFORMATION, MANY_STEPS]
-    assert [fault.kind for fault in both([" sort ."], any_number)[0].faults] == [FEW_STEPS]
-    assert both([f" {STEPS}"], any_number)[0].faults[0].kind == TRUNCATED
-    (parsed,) = both([" 1 2 3 ."], changed(task={"prompt": "{x} : {chain} :", "completion": " {y} ."}), ["4 5 : sort :"])
-    assert [fault[:] for fault in parsed.faults] == [(MANY, 2, 5, None, None)]
+@pytest.mark.parametrize(
+    ("lengths", "prompt", "marked", "kinds"),
+    [
+        (2, None, f" {SORT} , ‹2 2 2 ; {STEPS} .", [(MANY_STEPS, 0, 2), (MANY_STEPS, 1, 2)]),
+        (2, "1 2 3 -> 1 2 3 :", f" {STEPS} ; {STEPS} .", []),
+        (2, "1 -> 1 :", " sort 1 1 1 ‹, 2 2 2 .", [(MANY_STEPS, 0, 1)]),
+        ({"min": 1, "max": 9}, None, f" {STEPS} ; {STEPS} .", []),
+        ({"min": 1, "max": 9}, None, f" {STEPS} ; {SORT} ‹.", [(FEW_STEPS, 1, 2)]),
+        ({"min": 1, "max": 9}, None, f" {SORT} ; {SORT} , ‹2 2 2 .", [(MANY_STEPS, 1, 2)]),
+        ({"min": 1, "max": 9}, None, f" ‹é 1 1 1 ; {SORT} .", [(TRANSFORMATION, 0, None), (MANY_STEPS, 1, 1)]),
+        ({"min": 1, "max": 9}, "1 2 -> 1 2 :", f" {SORT} , ‹2 2 2 ; {SORT} .", [(MANY_STEPS, 0, 2)]),
+        ({"min": 1, "max": 9}, None, " sort ‹.", [(FEW_STEPS, 0, 0)]),
+        ({"min": 1, "max": 9}, None, f" sort ‹; {SORT} .", [(FEW_STEPS, 0, 0)]),
+        ({"min": 1, "max": 9}, None, f" {STEPS}‹", [(TRUNCATED, 0, 2)]),
+    ],
+)
+def test_how_many_steps_there_should_be(lengths, prompt, marked, kinds):
+    """As many as the prompt's x has elements; else the config's vectors; else as the first transformation has steps."""
+    config = changed(length=lengths)
+    text, places = unmarked(marked)
+    (parsed,) = both([text], config, [prompt])
+    assert parsed.faults == tuple((kind, *at, *where) for (kind, *where), at in zip(kinds, places, strict=True))
+
+
+def test_how_many_elements_there_should_be():
+    execute = changed(**grouped("full", "direct", "numbers").identity() | OPEN)
+    assert both([" 1 2 3 ."], execute)[0].whole
+    (parsed,) = both([" 1 2 3 ."], execute, ["4 5 : sort ->"])
+    assert parsed.faults == ((MANY, 2, 5, None, None),)
+    (parsed,) = both([" 1 2 3 ."], execute, ["4 5 6 7 : sort ->"])
+    assert parsed.faults == ((FEW, 3, 7, None, None),)
 
 
 PROMPTS = [
@@ -627,12 +649,14 @@ PROMPTS = [
 @pytest.mark.parametrize("marked", PROMPTS)
 def test_a_prompt_of_no_grammar(marked):
     """One fault, with the place within the prompt; x and y are then not known, nor how many steps x asks for."""
-    prompt, character = marked.replace(MARK, ""), marked.index(MARK)
-    (parsed,) = both([f" {SORT} , ‹4 4 4 . é".replace(MARK, "")], FULL, [prompt])
-    token = len(marked[:character].split())
-    assert parsed.faults[0] == (PROMPT, token, character, None, None)
-    assert [fault.kind for fault in parsed.faults[1:]] == [MANY_STEPS, TRAILING]
-    assert parsed.fault_count == 3
+    prompt, (place,) = unmarked(marked)
+    text, places = unmarked(f" {SORT} , ‹4 4 4 . ‹é")
+    (parsed,) = both([text], FULL, [prompt])
+    assert parsed.faults == (
+        (PROMPT, *place, None, None),
+        (MANY_STEPS, *places[0], 0, 2),
+        (TRAILING, *places[1], None, None),
+    )
     assert (parsed.x, parsed.y) == (None, None)
 
 
@@ -670,8 +694,11 @@ def test_blanks_are_counted_and_no_faults(text, blanks):
 
 
 def test_words_of_punctuation_are_found_anywhere_the_longest_first():
-    (parsed,) = both([" sort:->sort 1 1 1-->0 3 3->>reverse 0 1 3-->1 0 1--"], changed(length=2, spelling=SIGNS))
-    assert [fault[:2] for fault in parsed.faults] == [(MISPLACED, 1), (SEPARATOR, 2)]
+    config = changed(length=2, spelling=SIGNS)
+    (parsed,) = both([" sort 1 1 1-->0 3 3->>reverse 0 1 3-->1 0 1--"], config)
+    assert (read(parsed), parsed.whole, parsed.blanks) == (f"{SORT} ; {REVERSE}", True, 7)
+    (parsed,) = both([" sort 1 1 1-->0 3 3--->"], config)
+    assert parsed.faults == ((TRAILING, 9, 21, None, None),)
 
 
 def test_what_is_past_a_hundred_faults_is_counted():
@@ -688,7 +715,7 @@ def test_what_is_no_text_is_an_unknown_token(junk):
     junk = as_bytes(junk)
     assert parse("\ud800", FULL) == parse(b"\xed\xa0\x80", FULL)
     (parsed,) = both([b" sort 1 %s 1 , 0 3 %s" % (junk, junk)], FULL)
-    assert [(fault.kind, fault.token, fault.step) for fault in parsed.faults] == [(UNKNOWN, 2, 0), (UNKNOWN, 6, 1), (TRUNCATED, 7, 1)]
+    assert [(fault.kind, fault.token, fault.step) for fault in parsed.faults] == [(UNKNOWN, 2, 0), (UNKNOWN, 7, 1), (TRUNCATED, 8, 1)]
     characters = [fault.character for fault in parsed.faults]
     width = sum(byte & 0xC0 != 0x80 for byte in junk)
     assert characters == [8, 17 + width, 17 + 2 * width]
