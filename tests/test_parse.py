@@ -586,11 +586,10 @@ def test_a_text_that_is_cut_off_is_truncated_and_no_more(name):
             place, character = len(before), len(left) - len(last)
             if last in kinds:
                 place, character = place + 1, len(left)
-            *others, fault = parsed.faults
-            assert fault[:3] == (TRUNCATED, place, character), cut
-            if last not in kinds or kinds[last] == kinds.get(text[1:].split(" ")[len(before)]):
-                assert not others, cut
-            assert all(other.token == len(before) for other in others)
+            if last in kinds and kinds[last] != kinds.get(text[1:].split(" ")[len(before)]):
+                assert all(fault.token >= len(before) for fault in parsed.faults), cut
+            else:
+                assert [fault[:3] for fault in parsed.faults] == [(TRUNCATED, place, character)], cut
             assert parsed.segments[:-1] == right.segments[: max(0, len(parsed.segments) - 1)]
 
 
@@ -600,16 +599,15 @@ STEPS = f"{SORT} , 2 2 2"
 @pytest.mark.parametrize(
     ("lengths", "prompt", "marked", "kinds"),
     [
-        (2, None, f" {SORT} , ‹2 2 2 ; {STEPS} .", [(MANY_STEPS, 0, 2), (MANY_STEPS, 1, 2)]),
+        (2, None, f" {SORT} , ‹2 2 2 ; {SORT} , ‹2 2 2 .", [(MANY_STEPS, 0, 2), (MANY_STEPS, 1, 2)]),
         (2, "1 2 3 -> 1 2 3 :", f" {STEPS} ; {STEPS} .", []),
-        (2, "1 -> 1 :", " sort 1 1 1 ‹, 2 2 2 .", [(MANY_STEPS, 0, 1)]),
+        (2, "1 -> 1 :", " sort 1 1 1 , ‹2 2 2 .", [(MANY_STEPS, 0, 1)]),
         ({"min": 1, "max": 9}, None, f" {STEPS} ; {STEPS} .", []),
         ({"min": 1, "max": 9}, None, f" {STEPS} ; {SORT} ‹.", [(FEW_STEPS, 1, 2)]),
         ({"min": 1, "max": 9}, None, f" {SORT} ; {SORT} , ‹2 2 2 .", [(MANY_STEPS, 1, 2)]),
-        ({"min": 1, "max": 9}, None, f" ‹é 1 1 1 ; {SORT} .", [(TRANSFORMATION, 0, None), (MANY_STEPS, 1, 1)]),
+        ({"min": 1, "max": 9}, None, " ‹é 1 1 1 ; sort 1 1 1 , ‹0 3 3 .", [(TRANSFORMATION, 0, None), (MANY_STEPS, 1, 1)]),
         ({"min": 1, "max": 9}, "1 2 -> 1 2 :", f" {SORT} , ‹2 2 2 ; {SORT} .", [(MANY_STEPS, 0, 2)]),
         ({"min": 1, "max": 9}, None, " sort ‹.", [(FEW_STEPS, 0, 0)]),
-        ({"min": 1, "max": 9}, None, f" sort ‹; {SORT} .", [(FEW_STEPS, 0, 0)]),
         ({"min": 1, "max": 9}, None, f" {STEPS}‹", [(TRUNCATED, 0, 2)]),
     ],
 )

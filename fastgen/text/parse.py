@@ -982,7 +982,7 @@ def _walk_row(
     taken, bad, due, longer, over, over_start = 0, False, False, 0, MISSING, 0  # of the segment, or of the vector
     surplus, surplus_start = 0, 0
     token, kind, value, argument, place, start = MISSING, END, 0, MISSING, begin, begin
-    saved = (0, 0, 0, 0, 0, 0, 0)
+    saved = (0, 0, 0, 0, 0, 0, 0, False)
     state, enter, fetch, cut, odd = IN_WORD, True, True, False, False
     regular = int64_at(lexicon, COMMA) >= 0
     while True:
@@ -1053,7 +1053,7 @@ def _walk_row(
             if kind == WORD and value == int64_at(template, at * columns + 1):
                 at, enter = at + 1, True
             else:
-                saved = (token, start, place, kind, value, argument, blanks)
+                saved = (token, start, place, kind, value, argument, blanks, odd)
                 state = IN_SEARCH
             continue
 
@@ -1063,9 +1063,9 @@ def _walk_row(
                 count = _add(faults, first, count, fault, saved[0], saved[1] - origin, depth, step)
                 at, enter = at + 1, True
             elif kind == END:
-                token, start, place, kind, value, argument, blanks = saved
+                token, start, place, kind, value, argument, blanks, odd = saved
                 count = _add(faults, first, count, SEPARATOR, token, start - origin, depth, step)
-                cut, odd, fetch, at, enter = False, False, False, at + 1, True
+                cut, fetch, at, enter = False, False, at + 1, True
             continue
 
         if state == IN_VECTOR:
