@@ -26,7 +26,7 @@ GOAL = 25.0
 
 @cache
 def default() -> Config:
-    return compose("n=1e9")
+    return compose("n=1e9", "columns=[index,x,y,chain_id,chain,trace]")
 
 
 @cache

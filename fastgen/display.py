@@ -14,7 +14,6 @@ from fastgen.trace import steps_before
 from fastgen.transforms import RECORDS, split_head
 from fastgen.write import File
 
-
 USUAL_LIMIT = 1024
 """The tokens after which trainers cut an example, unless they are told otherwise (TRL's `max_length`)."""
 

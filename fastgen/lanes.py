@@ -56,7 +56,8 @@ def _element(builder: Any, address: Any, index: Any, kind: ir.Type) -> Any:
 
 def _load_as(bits: int) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        loaded = builder.load(_element(builder, *values, ir.IntType(bits)))
+        address, index = values
+        loaded = builder.load(_element(builder, address, index, ir.IntType(bits)))
         if bits == 64:
             return loaded
         return (builder.zext if bits == 8 else builder.sext)(loaded, ir.IntType(64))

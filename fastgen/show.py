@@ -27,7 +27,9 @@ def job(config: Config, examples: int, tokenizer: str | None) -> None:
     for split in config.splits:
         for index in range(min(examples, split.rows)):
             example = engine.example(config, split.name, index)
-            print(f"\n{split.name} {index}", display.show_example(example), display.show_text(config, example), sep="\n")
+            print(
+                f"\n{split.name} {index}", display.show_example(example), display.show_text(config, example), sep="\n"
+            )
 
 
 def _counted(config: Config, path: str) -> dict[str, tuple[float, int]]:

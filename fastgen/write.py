@@ -63,8 +63,9 @@ def _ragged(values: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]) -> pa.A
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values[: offsets[-1]]), type=_list(values.dtype))
 
 
-def _string(offsets: np.ndarray[Any, Any], text: np.ndarray[Any, Any], count: int) -> pa.Array:
-    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text[: offsets[count]]))
+def _string(name: str, rows: Rows) -> pa.Array:
+    offsets, text = rows.texts.columns[name]
+    return pa.StringArray.from_buffers(rows.count, pa.py_buffer(offsets), pa.py_buffer(text[: offsets[rows.count]]))
 
 
 def _of_tokens(name: str, dtype: Callable[[Config], np.dtype[Any]]) -> Column:
@@ -118,12 +119,12 @@ COLUMNS: Mapping[str, Column] = {
     ),
     "prompt": Column(
         lambda config: pa.string(),
-        lambda config, rows, start: _string(*rows.texts.columns["prompt"], rows.count),
+        lambda config, rows, start: _string("prompt", rows),
         encoding="plain",
     ),
     "completion": Column(
         lambda config: pa.string(),
-        lambda config, rows, start: _string(*rows.texts.columns["completion"], rows.count),
+        lambda config, rows, start: _string("completion", rows),
         encoding="plain",
     ),
     "input_ids": _of_tokens("input_ids", lambda config: tokens.dtypes(config)[0]),

@@ -1,14 +1,16 @@
-"""python tests/fuzz_parse.py [-runs=N] [FOLDER]: look for a text that the parser's reference and its kernel read apart.
+"""Look for a text on which the kernel is not the reference, or on which one of them fails, guided by coverage.
 
-Coverage of the reference guides the search (atheris, libFuzzer). The first two bytes of an input choose the config,
-the prompt and `chat`; the rest is the text. It begins with rendered examples, and the inputs in FOLDER if there is one.
+    python tests/fuzz_parse.py -runs=1000000 [FOLDER]
+
+Options are those of libFuzzer; what it finds is kept in FOLDER, and first read from there. Of an input, the first byte
+picks the config and whether it is a chat, and a zero byte ends the prompt, if there is one. Needs atheris.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
 import tempfile
-from itertools import product
 from pathlib import Path
 from types import FunctionType
 
@@ -16,55 +18,71 @@ import atheris
 import pyarrow as pa
 
 from fastgen.engine import example
-from fastgen.settings import Config, compose
+from fastgen.settings import compose, restore
 from fastgen.text import parse
 from fastgen.text.render import render
 
-CONFIGS: list[Config] = [
-    compose(*overrides)
-    for overrides in (
-        [],
-        ["k=257", "length={min:1,max:9}"],
-        ["text=result", "spelling=letters"],
-        ["text=names", "task=plan"],
-        ["task=execute", "text=result"],
-        ["task=direct", "text.preamble=short"],
-        ['task.prompt="{x} -> {y} : {depth} of {k} :"', 'task.completion=" so : {chain} --> {trace} -- end"'],
-        ["+spelling.words.sort='ñandú'", "+spelling.words.add='más'", "task=execute"],
-    )
+FOREIGN = {
+    "words": {"sort": "ordena", "add": "más", ";": "luego", "->": "da", ".": "。", ",": "、"},
+    "numbers": list("零一二三四五六七八九十"),
+}
+SIGNS = {"words": {":": "-", ";": "->>", ",": "-->", ".": "--"}, "numbers": None}
+"""Each of them begins like another."""
+
+ENDED = {"prompt": "{x} -> {y} : {depth} mod {k} :", "completion": " {chain} so {trace} end ."}
+CONFIGS = [
+    compose("length=2"),
+    compose("length=2", "spelling=letters", "task=plan"),
+    compose("length=2", "text=result", "task=execute"),
+    compose("length=3", "k=300", "text=names", "task=plan"),
+    compose("length=2", "task=direct", "text.preamble=short"),
+    restore(compose("length=2", "task=execute").identity() | {"spelling": FOREIGN}, "out"),
+    restore(compose("length={min:1,max:4}").identity() | {"spelling": SIGNS}, "out"),
+    restore(compose("length=2", "text.step=[r,a]").identity() | {"task": ENDED}, "out"),
 ]
-PROMPTS = [None, *(render(example(CONFIGS[0], "train", index), CONFIGS[0])[0].encode() for index in (0, 1)), b"3 1 :"]
 
 
-def check(data: bytes) -> None:
-    """Read one input both ways. Raises AssertionError where they differ."""
-    choice = int.from_bytes(data[:2], "little")
-    config = CONFIGS[choice % len(CONFIGS)]
-    prompt = PROMPTS[choice // 8 % len(PROMPTS)]
-    chat, text = bool(choice // 32 % 2), data[2:]
-    expected = parse.parse(text, config, prompt, chat)
+def compare(data: bytes) -> None:
+    """The property: one input, both ways."""
+    which, rest = data[0] if data else 0, data[1:]
+    config, chat = CONFIGS[which % len(CONFIGS)], which >= 128
+    before, zero, behind = rest.partition(b"\0")
+    prompt, text = (before, behind) if zero else (None, rest)
     prompts = None if prompt is None else pa.array([prompt], pa.binary())
-    found = parse.parse_batch(pa.array([text], pa.binary()), config, prompts, chat).row(0)
-    assert found == expected, (choice, text, found, expected)
-
-
-def seeds(folder: Path) -> None:
-    """Write rendered examples of every config as inputs."""
-    for (number, config), index in product(enumerate(CONFIGS), range(4)):
-        _, completion = render(example(config, "train", index), config)
-        (folder / f"{number}-{index}").write_bytes(bytes([number, 0]) + completion.encode())
+    rows = parse.parse_batch(pa.array([text], pa.binary()), config, prompts, chat)
+    assert rows.row(0) == parse.parse(text, config, prompt, chat)
 
 
 def instrument() -> None:
-    """Count branches in the reference's functions: not in the whole module, for Numba can't read changed bytecode."""
-    for function in (*vars(parse).values(), *vars(parse._Reader).values()):
-        if isinstance(function, FunctionType) and function.__module__ == parse.__name__:
+    """Have the fuzzer see which branches of the reference are taken; the kernel is compiled without them."""
+    methods = [method for _, method in inspect.getmembers(parse._Reader, inspect.isfunction)]
+    functions = [found for found in vars(parse).values() if isinstance(found, FunctionType)]
+    for function in [*methods, *functions]:
+        if function.__module__ == parse.__name__:
             atheris.instrument_func(function)
 
 
+def put_seeds(folder: Path) -> None:
+    """Texts that are right, as they are and behind their prompts, and the words of which they are made."""
+    words = set()
+    for which, config in enumerate(CONFIGS):
+        words |= {word.encode() for word in config.grammar.vocabulary[:40]}
+        for index in range(4):
+            prompt, completion = (text.encode() for text in render(example(config, "train", index), config))
+            (folder / f"{which}-{index}").write_bytes(bytes([which]) + completion)
+            (folder / f"{which}-{index}-given").write_bytes(bytes([which]) + prompt + b"\0" + completion)
+            (folder / f"{which}-{index}-chat").write_bytes(bytes([which + 128]) + b"```\n" + completion + b"\n```")
+    lines = ['"' + "".join(f"\\x{byte:02x}" for byte in word) + '"' for word in sorted(words)]
+    (folder.parent / "words").write_text("\n".join(lines) + "\n")
+
+
 if __name__ == "__main__":
-    instrument()
-    with tempfile.TemporaryDirectory() as folder:
-        seeds(Path(folder))
-        atheris.Setup([*sys.argv, folder], check)
+    with tempfile.TemporaryDirectory() as name:
+        seeds = Path(name, "seeds")
+        seeds.mkdir()
+        put_seeds(seeds)
+        for which in range(len(CONFIGS)):  # compiled before libFuzzer's clock runs
+            compare(bytes([which]) + b" sort\0 sort")
+        instrument()
+        atheris.Setup([*sys.argv, str(seeds), f"-dict={seeds.parent / 'words'}", "-max_len=400"], compare)
         atheris.Fuzz()

@@ -7,13 +7,13 @@ from functools import cache
 from itertools import product
 
 import pytest
-from fastgen.text.render import render
 from helpers import fastgen
 
 from fastgen.engine import example
 from fastgen.settings import CONF, ConfigError, compose, restore
 from fastgen.text.grammar import LONGEST_WORD, SPECIALS, ebnf, glued
 from fastgen.text.preamble import PREAMBLES
+from fastgen.text.render import render
 from fastgen.transforms import RECORDS
 
 TEXTS, TASKS, SPELLINGS = (

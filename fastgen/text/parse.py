@@ -57,6 +57,7 @@ FAULTS = (
 )
 """Kinds of faults; the place is the code in a `Batch`. `prompt`: the prompt that was given is none of this grammar."""
 
+# int64 of NumPy rather than int: Numba would compile what takes one once for each of them.
 _, UNKNOWN, MISPLACED, RANGE, TRANSFORMATION, FEW_NUMBERS, MANY_NUMBERS, *_rest = np.arange(len(FAULTS))
 FEW_STEPS, MANY_STEPS, SEPARATOR, TRUNCATED, TRAILING, EMPTY, PROMPT = _rest
 
@@ -236,7 +237,7 @@ class _Reader:
     def token(self) -> _Token | None:
         return self.tokens[self.place] if self.place < len(self.tokens) else None
 
-    def fault(self, kind: int, place: int | None = None) -> None:
+    def fault(self, kind: Any, place: int | None = None) -> None:
         """Add a fault at the token at `place`, or at the present one."""
         place = self.place if place is None else place
         start = self.tokens[place].start if place < len(self.tokens) else self.cut
@@ -612,40 +613,29 @@ def parse_batch(texts: Any, config: Config, prompts: Any = None, chat: bool = Fa
     """`parse` for every text of an Arrow array of strings or bytes, chunked or not. Releases the GIL.
 
     A null text is an empty one, a null prompt is none. Raises TypeError for arrays of anything else, ValueError where
-    there are not as many prompts as texts. Memory: per byte of text at most 4 bytes for each field of `text.step` and
-    30 more, and 2 kB per row for its faults.
+    there are not as many prompts as texts. Memory follows the text, however malformed: at most some 70 bytes for each
+    of its bytes, twice that while an array grows, and 2 kB per row for its faults.
     """
     grammar = config.grammar
     text = _buffers(texts, "texts")
-    rows = text.starts.size
+    given = _Texts(text.data, text.starts, text.starts, text.there) if prompts is None else _buffers(prompts, "prompts")
+    if given.starts.size != text.starts.size:
+        raise ValueError(f"prompts: there are {given.starts.size}, and {text.starts.size} texts; give one for each")
     one = _one_length(config)
-    lengths = np.full(rows, MISSING if one is None else one, np.int64)
-    right, wrong = np.zeros(rows, np.bool_), np.full((rows, 2), MISSING, np.int64)
-    given = _Texts(text.data, text.starts, text.starts, right)
-    if prompts is not None:
-        given = _buffers(prompts, "prompts")
-        if given.starts.size != rows:
-            raise ValueError(f"prompts: there are {given.starts.size}, and {rows} texts; give one for each")
-    preamble = np.frombuffer(grammar.preamble.encode() or b" ", np.uint8)
-    at = preamble.ctypes.data, len(grammar.preamble.encode())
-    prompt_begins = _behind_preambles(given.data.ctypes.data, given.starts, given.stops, *at)
-    unknown = np.full(rows, MISSING, np.int64)
-    prompt = _walk(grammar, "prompt", given, prompt_begins, unknown, wrong, False)
+    lengths = np.full(text.starts.size, MISSING if one is None else one, np.int64)
+    wrong = np.full((text.starts.size, 2), MISSING, np.int64)
+    begins = _answer_starts(text, given, grammar) if chat else text.starts
+    if prompts is None:
+        return _walk(grammar, "completion", text, begins, lengths, wrong, chat)
+
+    unknown = np.full(text.starts.size, MISSING, np.int64)
+    prompt = _walk(grammar, "prompt", given, _behind_preambles(given, grammar), unknown, wrong, False)
     right = given.there & (prompt.fault_count == 0)
-    first = prompt.faults[:-1][given.there & ~right]
-    wrong[given.there & ~right] = prompt.place[first, :2]
+    wrong[given.there & ~right] = prompt.place[prompt.faults[:-1][given.there & ~right], :2]
     lengths = np.where(right, np.diff(prompt.x_offsets), lengths)
-    begins = text.starts
-    if chat:
-        heads = grammar.completion[0].field in ("trace", "chain")
-        asked = (given.data.ctypes.data, given.starts, given.stops)
-        lexicon = _lexicon(grammar)
-        begins = _answer_starts(text.data.ctypes.data, text.starts, text.stops, *asked, lexicon.ctypes.data, heads)
     read = _walk(grammar, "completion", text, begins, lengths, wrong, chat)
-    seen = np.where(right, prompt.seen, 0).astype(np.uint8) | read.seen
-    of_prompt = {item.field for item in grammar.prompt}
-    merged = {name: getattr(prompt, name) for field in of_prompt for name in _ARRAYS.get(field, ())}
-    return read._replace(seen=seen, **merged)
+    merged = {name: getattr(prompt, name) for item in grammar.prompt for name in _ARRAYS.get(item.field, ())}
+    return read._replace(seen=np.where(right, prompt.seen, 0) | read.seen, **merged)
 
 
 _ARRAYS = {
@@ -716,8 +706,8 @@ COUNT, DECIMAL, COMMA, PART, WIDTH, STEPS_WORD, PARTS_WORD, SIGNS, SIGN_AT, MASK
     range(SIZES, SIZES + 14)
 )
 """COMMA, PART: the bytes that `,` and `;` are spelled with, where `_regular` can read; else MISSING. SIGN_AT: of words
-of punctuation, the longest first: word, first byte, last. SLOT_AT: a hash table, half empty: entry, hash. ENTRY_AT: every
-word, name and number word, in the order of their bytes: kind, value, first byte, last."""
+of punctuation, the longest first: word, first byte, last. SLOT_AT: a hash table, half empty: entry, hash. ENTRY_AT:
+every word, name and number word, in the order of their bytes: kind, value, first byte, last."""
 
 
 @lru_cache(maxsize=8)
@@ -752,16 +742,16 @@ def _lexicon(grammar: Grammar) -> np.ndarray[Any, Any]:
     regular &= [head[SINGLE + byte] for byte in between] == [places[BETWEEN_STEPS], places[BETWEEN_PARTS]]
     sign_at, slot_at = HEADER, HEADER + 3 * len(signs)
     entry_at = slot_at + 2 * size
-    edges = np.cumsum([entry_at + 4 * len(entries), *(len(text) for text, *_ in (*signs, *entries))])
+    letters = [text for text, _ in signs] + [text for text, _, _ in entries]
+    edges = np.cumsum([entry_at + 4 * len(entries), *map(len, letters)])
     sign_rows = [(word, *edges[i : i + 2]) for i, (_, word) in enumerate(signs)]
     entry_rows = [(kind, value, *edges[i : i + 2]) for i, (_, kind, value) in enumerate(entries, len(signs))]
     head[COUNT:] = [
         *(grammar.count, spelled.numbers is None, *(between if regular else (MISSING, MISSING)), len(grammar.step)),
         *(places[BETWEEN_STEPS], places[BETWEEN_PARTS], len(signs), sign_at, size - 1, slot_at, len(entries), entry_at),
     ]
-    letters = b"".join(text for text, *_ in (*signs, *entries))
     tables = (np.array(rows, np.int64).ravel() for rows in (sign_rows, slots, entry_rows))
-    return np.concatenate([head, *tables, np.frombuffer(letters, np.uint8).astype(np.int64)])
+    return np.concatenate([head, *tables, np.frombuffer(b"".join(letters), np.uint8).astype(np.int64)])
 
 
 @lru_cache(maxsize=16)
@@ -803,7 +793,7 @@ def _walk(
     width, first_gap = len(grammar.step), int(template == "completion")
     sizes = texts.stops - texts.starts
     most, total, rows = int(sizes.max(initial=0)) + 1, int(sizes.sum()), sizes.size
-    found = [
+    found: list[np.ndarray[Any, Any]] = [
         np.empty((total // 16 + most, 3), np.int64),  # segments: op, argument, first step
         np.empty(width * (total // 8 + most), np.int32),  # numbers of steps
         *(np.empty(total // 8 + most, np.int32) for _ in "xy"),
@@ -1413,9 +1403,30 @@ def _short_number(text, place, stop):
     return 10 * value + following - 48, place + 4
 
 
+def _behind_preambles(prompts: _Texts, grammar: Grammar) -> np.ndarray[Any, Any]:
+    """int64[row]: where each prompt begins, its preamble aside."""
+    preamble = np.frombuffer(grammar.preamble.encode() or b" ", np.uint8)
+    size = len(grammar.preamble.encode())
+    begins: np.ndarray[Any, Any] = _pass(
+        prompts.data.ctypes.data, prompts.starts, prompts.stops, preamble.ctypes.data, size
+    )
+    return begins
+
+
+def _answer_starts(texts: _Texts, prompts: _Texts, grammar: Grammar) -> np.ndarray[Any, Any]:
+    """int64[row]: where the answer in each text begins; see `_answer_start`."""
+    lexicon = _lexicon(grammar)
+    begins: np.ndarray[Any, Any] = _pass_chat(
+        *(texts.data.ctypes.data, texts.starts, texts.stops),
+        *(prompts.data.ctypes.data, prompts.starts, prompts.stops),
+        *(lexicon.ctypes.data, grammar.completion[0].field in ("trace", "chain")),
+    )
+    return begins
+
+
 @jit
-def _behind_preambles(data, starts, stops, preamble, size):
-    """int64[row]: where each prompt begins, its preamble (of `size` bytes at an address) aside."""
+def _pass(data, starts, stops, preamble, size):
+    """Behind the `size` bytes of a preamble (at an address), where a text begins with it."""
     begins = starts.copy()
     for r in range(starts.size):
         if _begins_with(data, starts[r], stops[r], preamble, size):
@@ -1435,8 +1446,7 @@ def _begins_with(text, start, stop, other, size):
 
 
 @jit
-def _answer_starts(data, starts, stops, prompts, prompt_starts, prompt_stops, lexicon, begins_with_head):
-    """int64[row]: where the answer in each text begins; see `_answer_start`."""
+def _pass_chat(data, starts, stops, prompts, prompt_starts, prompt_stops, lexicon, begins_with_head):
     begins = starts.copy()
     for r in range(starts.size):
         prompt, size = prompts + prompt_starts[r], prompt_stops[r] - prompt_starts[r]

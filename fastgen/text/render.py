@@ -1,6 +1,6 @@
 """Examples to text: prompt and completion.
 
-The kernel has every number and every head in a table, with the blank behind it, in pieces of up to seven bytes and their
+The kernel has every number and head in a table, with the blank behind it, in pieces of up to seven bytes and their
 size: one load gives the text and where the next one begins. A piece is written as a word of eight bytes, and the next
 one over its end. The comma behind the last step, and the blank behind the last word, are stepped back over.
 """
