@@ -8,6 +8,7 @@ picks the config and whether it is a chat, and a zero byte ends the prompt, if t
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import sys
 import tempfile
@@ -77,12 +78,13 @@ def put_seeds(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as name:
-        seeds = Path(name, "seeds")
-        seeds.mkdir()
-        put_seeds(seeds)
-        for which in range(len(CONFIGS)):  # compiled before libFuzzer's clock runs
-            compare(bytes([which]) + b" sort\0 sort")
-        instrument()
-        atheris.Setup([*sys.argv, str(seeds), f"-dict={seeds.parent / 'words'}", "-max_len=400"], compare)
-        atheris.Fuzz()
+    scratch = tempfile.TemporaryDirectory()
+    atexit.register(scratch.cleanup)  # libFuzzer ends the process, and no `with` of it
+    seeds = Path(scratch.name, "seeds")
+    seeds.mkdir()
+    put_seeds(seeds)
+    for which in range(len(CONFIGS)):  # compiled before libFuzzer's clock runs
+        compare(bytes([which]) + b" sort\0 sort")
+    instrument()
+    atheris.Setup([*sys.argv, str(seeds), f"-dict={seeds.parent / 'words'}", "-max_len=400"], compare)
+    atheris.Fuzz()

@@ -189,9 +189,8 @@ def test_preambles(preamble):
 def test_preambles_of_the_config(preamble):
     config = default(f"text.preamble={preamble}")
     check(config)
-    assert (
-        render(example(config, "train", 0), config)[0].startswith(config.grammar.preamble) and config.grammar.preamble
-    )
+    assert config.grammar.preamble
+    assert render(example(config, "train", 0), config)[0].startswith(config.grammar.preamble)
 
 
 @pytest.mark.parametrize("columns", [("prompt",), ("completion",), ("x", "completion"), ("index", "trace"), COLUMNS])
