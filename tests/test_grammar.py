@@ -12,6 +12,7 @@ from helpers import fastgen
 from fastgen.engine import example
 from fastgen.settings import CONF, ConfigError, compose, restore
 from fastgen.text.grammar import LONGEST_WORD, SPECIALS, ebnf, glued
+from fastgen.text.parse import parse
 from fastgen.text.preamble import PREAMBLES
 from fastgen.text.render import render
 from fastgen.transforms import RECORDS
@@ -302,3 +303,12 @@ def test_what_is_rendered_keeps_the_written_rules(text, task, spelling):
         assert completions.fullmatch(completion), completion
         assert not completions.fullmatch(completion[:-2])
         assert not prompts.fullmatch(prompt + " " + completion)
+
+
+def test_the_example_of_the_readme():
+    """What the README says of a fault is what is found."""
+    readme = (CONF.parent / "README.md").read_text()
+    line = next(line for line in readme.splitlines() if line.startswith("parsed.faults[0]"))
+    parsed = parse(" sort 0 1 1 , 1 3 , 2 0 3 , 3 2 4 .", default(), prompt="3 1 4 1 -> 1 1 3 4 :")
+    assert line.partition("# ")[2] == str(parsed.faults[0])
+    assert parsed.segments[0].steps == ((0, 1, 1), (1, 3, -1), (2, 0, 3), (3, 2, 4))
