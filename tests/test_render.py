@@ -36,11 +36,9 @@ default = cache(lambda *overrides: compose(f"columns=[{','.join(COLUMNS)}]", *ov
 
 def changed(config, **sections):
     """The config with other values; in sections, of the keys named."""
-    identity = config.identity()
-    sections = {
-        key: {**identity[key], **value} if isinstance(value, dict) else value for key, value in sections.items()
-    }
-    return variant(config, **sections)
+    old = config.identity()
+    new = {key: {**old[key], **value} if isinstance(value, dict) else value for key, value in sections.items()}
+    return variant(config, **new)
 
 
 def texts(rows):
@@ -175,6 +173,8 @@ def test_foreign_spellings(name, step):
     spelling = {"words": words, "numbers": numbers}
     base = changed(default(), spelling=spelling, text={"step": step})
     check(base, 5, 60)
+    given = {"prompt": "{x} : {chain} : {depth} :", "completion": " {trace} -> {y} ."}
+    check(changed(base, task=given), 5, 30)
     if len(numbers) >= 300:
         check(changed(base, k=257, length={"min": 1, "max": 300}, task={"prompt": "{x} -> {y} : {k} :"}), 5, 5)
 
@@ -328,9 +328,8 @@ def test_the_most_bytes_with_the_longest_words_stay_below_32_bits():
         number_words=("d" * LONGEST_WORD,) * 65_536,
     )
     chains = (Chain(graph.vertices, 1),)
-    largest = replace(
-        config, k=65_536, graph=graph, chains=chains, chain=replace(config.chain, max=16), grammar=grammar
-    )
+    chain = replace(config.chain, max=16)
+    largest = replace(config, k=65_536, graph=graph, chains=chains, chain=chain, grammar=grammar)
     steps, word = 16 * 65_536, LONGEST_WORD + 1
     assert most(largest) == {
         "prompt": (2 * 65_536 + 2) * word - 1,
@@ -356,9 +355,7 @@ def test_the_text_of_a_group_stays_below_32_bits(length, spelling):
 
 
 def test_files_hold_the_text(tmp_path):
-    made = fastgen(
-        "run", "n=500", "out=made", "k=100", "spelling.words={sort: 排序, '->': →}", "shard=200", cwd=tmp_path
-    )
+    made = fastgen("run", "n=500", "out=made", "k=100", '+spelling.words.sort="排序"', "shard=200", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     config = write.load(tmp_path / "made")
     for split in config.splits:
