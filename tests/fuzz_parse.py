@@ -8,8 +8,8 @@ picks the config and whether it is a chat, and a zero byte ends the prompt, if t
 
 from __future__ import annotations
 
-import atexit
 import inspect
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -43,6 +43,9 @@ CONFIGS = [
 ]
 
 
+CHILD = "in-this-process"
+
+
 def compare(data: bytes) -> None:
     """The property: one input, both ways."""
     which, rest = data[0] if data else 0, data[1:]
@@ -63,9 +66,9 @@ def instrument() -> None:
             atheris.instrument_func(function)
 
 
-def put_seeds(folder: Path) -> None:
+def put_seeds(folder: Path, dictionary: Path) -> None:
     """Texts that are right, as they are and behind their prompts, and the words of which they are made."""
-    words = set()
+    words: set[bytes] = set()
     for which, config in enumerate(CONFIGS):
         words |= {word.encode() for word in config.grammar.vocabulary[:40]}
         for index in range(4):
@@ -74,17 +77,29 @@ def put_seeds(folder: Path) -> None:
             (folder / f"{which}-{index}-given").write_bytes(bytes([which]) + prompt + b"\0" + completion)
             (folder / f"{which}-{index}-chat").write_bytes(bytes([which + 128]) + b"```\n" + completion + b"\n```")
     lines = ['"' + "".join(f"\\x{byte:02x}" for byte in word) + '"' for word in sorted(words)]
-    (folder.parent / "words").write_text("\n".join(lines) + "\n")
+    dictionary.write_text("\n".join(lines) + "\n")
 
 
-if __name__ == "__main__":
-    scratch = tempfile.TemporaryDirectory()
-    atexit.register(scratch.cleanup)  # libFuzzer ends the process, and no `with` of it
-    seeds = Path(scratch.name, "seeds")
-    seeds.mkdir()
-    put_seeds(seeds)
+def fuzz(arguments: list[str]) -> None:
+    """Does not return."""
     for which in range(len(CONFIGS)):  # compiled before libFuzzer's clock runs
         compare(bytes([which]) + b" sort\0 sort")
     instrument()
-    atheris.Setup([*sys.argv, str(seeds), f"-dict={seeds.parent / 'words'}", "-max_len=400"], compare)
+    atheris.Setup(arguments, compare)
     atheris.Fuzz()
+
+
+def main() -> int:
+    """Fuzz in a process of its own: libFuzzer ends it without a chance to tidy up."""
+    with tempfile.TemporaryDirectory() as scratch:
+        seeds, words = Path(scratch, "seeds"), Path(scratch, "words")
+        seeds.mkdir()
+        put_seeds(seeds, words)
+        options = [*sys.argv[1:], str(seeds), f"-dict={words}", "-max_len=400"]
+        return subprocess.call([sys.executable, __file__, CHILD, *options])
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == [CHILD]:
+        fuzz([sys.argv[0], *sys.argv[2:]])
+    sys.exit(main())

@@ -893,7 +893,7 @@ def test_null_prompts_are_none():
         pa.array([[" sort ."]]),
         pa.scalar("a"),
     ],
-    ids=repr,
+    ids=lambda other: type(other).__name__,
 )
 def test_what_is_no_array_of_text(other):
     with pytest.raises(TypeError, match="texts: must be an Arrow array of strings or bytes"):

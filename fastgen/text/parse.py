@@ -121,7 +121,7 @@ def parse(text: str | bytes, config: Config, prompt: str | bytes | None = None, 
     How many steps a transformation has is asked of the prompt's x, else of the config if all its vectors have one
     length, else of the first transformation. With `chat`, what a chat model puts around its answer is skipped: the
     prompt repeated, at the beginning or behind the line of a first ```; where the completion begins with a head, all
-    before the first one; and all behind the last word.
+    before the first one; and all behind the last word. (An answer before the first ``` is not found.)
     """
     grammar = config.grammar
     given = None if prompt is None else _read(_bytes(prompt), _prompt_start(_bytes(prompt), grammar), grammar, "prompt")
@@ -239,10 +239,11 @@ class _Reader:
 
     def fault(self, kind: Any, place: int | None = None) -> None:
         """Add a fault at the token at `place`, or at the present one."""
-        place = self.place if place is None else place
-        start = self.tokens[place].start if place < len(self.tokens) else self.cut
-        before = self.text[:start].translate(None, delete=bytes(range(0x80, 0xC0)))
-        self.faults.append(Fault(FAULTS[kind], place, len(before), self.depth, self.step))
+        if self.count < MOST_FAULTS:
+            place = self.place if place is None else place
+            start = self.tokens[place].start if place < len(self.tokens) else self.cut
+            before = self.text[:start].translate(None, delete=bytes(range(0x80, 0xC0)))
+            self.faults.append(Fault(FAULTS[kind], place, len(before), self.depth, self.step))
         self.count += 1
 
     def bad(self) -> None:
