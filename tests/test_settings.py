@@ -25,6 +25,7 @@ from fastgen.settings import (
     compose,
     cpus,
     exact,
+    optional,
     resolve,
     restore,
     whole,
@@ -514,13 +515,15 @@ def run_command(monkeypatch, job, *overrides, **extra):
 
 def test_command_gives_the_job_the_config_and_the_extra_keys(monkeypatch):
     seen = []
-    run_command(monkeypatch, lambda config, examples: seen.append((config, examples)), "k=7", examples=whole(0, 10))
-    assert seen == [(compose("k=7"), 3)]
+    extra = {"examples": whole(0, 10), "tokenizer": optional(str)}
+    run_command(monkeypatch, lambda *given, **more: seen.append((given, more)), "k=7", **extra)
+    assert seen == [((compose("k=7"),), {"examples": 3, "tokenizer": None})]
 
 
 def test_faults_of_extra_keys_are_among_the_others(monkeypatch, capsys):
+    extra = {"examples": whole(0, 10), "tokenizer": optional(str)}
     with pytest.raises(SystemExit) as caught:
-        run_command(monkeypatch, lambda config, examples: None, "k=1", "examples=-1", examples=whole(0, 10))
+        run_command(monkeypatch, lambda config, **more: None, "k=1", "examples=-1", **extra)
     assert caught.value.code == 2
     assert capsys.readouterr().err == (
         "fastgen: 2 faults in the config\n"
