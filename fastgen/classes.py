@@ -160,7 +160,7 @@ def _run(chains: Sequence[Transformations], k: int, length: int, blocks: Iterabl
         for transformation in chain:
             node = node.setdefault(transformation, {})
         node.setdefault(None, []).append(i)
-    digests = [hashlib.blake2b() for _ in chains]
+    digests = [hashlib.sha256() for _ in chains]
     firsts: list[Vectors | None] = [None] * len(chains)
     constant = [True] * len(chains)
 
