@@ -192,7 +192,8 @@ def _all(k: int, length: int, start: int, stop: int) -> Vectors:
 def _mixed(k: int, length: int, start: int, stop: int) -> Vectors:
     """Number start..stop-1 of an endless list of vectors: uniform ones, and four kinds of special ones."""
     rows = stop - start
-    digits, (radix, shift, place) = _digits(k, length, start, rows)
+    fractions = rng.fractions(SEED, length, start, rows, length + 3)
+    digits, (radix, shift, place) = fractions[:length], fractions[length:]
     x = np.empty((length, rows), np.uint64)
     kind = np.arange(start, stop) % 8
     few = 2 + radix % np.uint64(max(1, min(k, 4) - 1))
@@ -209,17 +210,6 @@ def _mixed(k: int, length: int, start: int, stop: int) -> Vectors:
     x[:, edge] = values[_scale(digits[:, edge], np.uint64(4)).astype(np.int64)]
     vectors: Vectors = x.astype(vector_dtype(k))
     return vectors
-
-
-def _digits(k: int, length: int, start: int, rows: int) -> tuple[Vectors, Iterator[Vectors]]:
-    """Random fractions of 2^32, the same on every platform: uint64[position, row], and three more of each row."""
-    count = length + 3
-    fractions = np.empty((count, rows), np.uint64)
-    words = np.empty((2, rows), np.uint64)
-    for i in range(0, count, 2):
-        rng.fill_words(np.uint64(SEED), np.uint64(length), np.uint64(start), np.uint64(i // 2), words[0], words[1])
-        fractions[i : i + 2] = words[: count - i] >> np.uint64(32)
-    return fractions[:length], iter(fractions[length:])
 
 
 def _scale(fraction: Vectors, bound: Any) -> Vectors:

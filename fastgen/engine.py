@@ -17,7 +17,7 @@ from numba import from_dtype, types
 
 from fastgen import sample
 from fastgen.jit import address, call, jit
-from fastgen.lanes import LANES, load_word, store_transposed, store_word
+from fastgen.lanes import LANES, VECTOR, load_tile, store_transposed, store_word
 from fastgen.settings import Config
 from fastgen.split import Split
 from fastgen.text import render, tokens
@@ -31,9 +31,6 @@ rows/s), at 16,384 the groups are tiny (30-36)."""
 TILE_ROWS = 256
 TILE_BYTES = 256 * 1024
 """What a tile's step codes of one transformation may take: they stay in the second-level cache."""
-
-VECTOR = 32
-"""A tile is padded to a multiple of this many rows, which a vectorised loop needs; a tile of few rows to LANES."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +247,7 @@ def _apply(length, order, ends, k, starts, addresses, codes, arguments, offsets,
             unit = VECTOR if group.size > LANES else LANES
             padded = (group.size + unit - 1) // unit * unit
             shape, size = (np.int64(n), padded), n * padded
-            _load(x, offsets, group, words[:padded], before, n)
+            load_tile(x, offsets, group, words[:padded], before, n)
             for r in range(padded):
                 places[r] = trace_offsets[group[r]] if r < group.size else trace_offsets[-1]
             vector, result = before[:size].reshape(shape), after[:size].reshape(shape)
@@ -261,24 +258,6 @@ def _apply(length, order, ends, k, starts, addresses, codes, arguments, offsets,
                 vector, result = result, vector
             _store(vector, y, offsets, group, words[:padded])
             first = last
-
-
-@jit
-def _load(x, offsets, group, words, tile, length):
-    """Vectors of a group to position-major; rows that pad the tile are 0."""
-    per_word = 8 // x.itemsize
-    words[group.size :] = 0
-    for i in range(0, length, per_word):
-        for r in range(group.size):
-            words[r] = load_word(x, offsets[group[r]] + i)
-        for j in range(min(per_word, length - i)):
-            _unpack_row(words, np.uint64(8 * x.itemsize * j), tile[(i + j) * words.size : (i + j + 1) * words.size])
-
-
-@jit
-def _unpack_row(words, shift, tile):
-    for r in range(words.size):
-        tile[r] = words[r] >> shift
 
 
 @jit

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from fastgen.jit import resize
+from fastgen.jit import jit, resize
 
 LANES = 8
 """Rows and steps of one transposed block."""
+
+VECTOR = 32
+"""A tile is padded to a multiple of this many rows, which a vectorised loop needs; a tile of few rows to LANES."""
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, target: ir.Type) -> Any:
@@ -143,3 +147,24 @@ def store_transposed(
 
     integer = types.int64
     return types.void(source, integer, integer, target, places, integer, integer), codegen
+
+
+@jit
+def load_tile(x: Any, offsets: Any, group: Any, words: Any, tile: Any, length: int) -> None:
+    """Vectors of the rows `group` to position-major: tile[i * words.size + r] = x[offsets[group[r]] + i].
+
+    Rows beyond those of the group, which pad the tile, are 0. x is read up to seven bytes past its elements.
+    """
+    per_word = 8 // x.itemsize
+    words[group.size :] = 0
+    for i in range(0, length, per_word):
+        for r in range(group.size):
+            words[r] = load_word(x, offsets[group[r]] + i)
+        for j in range(min(per_word, length - i)):
+            _unpack_row(words, np.uint64(8 * x.itemsize * j), tile[(i + j) * words.size : (i + j + 1) * words.size])
+
+
+@jit
+def _unpack_row(words: Any, shift: Any, tile: Any) -> None:
+    for r in range(words.size):
+        tile[r] = words[r] >> shift

@@ -60,7 +60,7 @@ def multiply(typingctx: Any, a: Any, b: Any, k: Any, reciprocal: Any) -> Any:
         double, quadruple = ir.IntType(2 * width), ir.IntType(4 * width)
         product = builder.mul(builder.zext(a, double), builder.zext(b, double))
         estimate = builder.lshr(
-            builder.mul(builder.zext(product, quadruple), resize(builder, m, quadruple)),
+            builder.mul(builder.zext(product, quadruple), builder.zext(builder.trunc(m, double), quadruple)),
             ir.Constant(quadruple, 2 * width),
         )
         k = resize(builder, k, double)

@@ -2,7 +2,7 @@
 
 Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC '11): the key is the
 seed; the counter is the example's index (64 bits), the number of the draw (32) and the split's stream (32). Draw d
-gives an example its words 2d and 2d + 1, of 64 bits each.
+gives an example its words 2d and 2d + 1, of 64 bits each; a second attempt at an example draws from 2^16 on, ...
 
 A word is read as a fraction of 2^64, and digits are taken off its front: multiply by the radix, the integer part is
 the digit, the fraction goes on. Digits of radices k1, k2, ... from one word are jointly uniform up to a relative
@@ -10,6 +10,8 @@ error of k1 * k2 * ... / 2^64.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -41,11 +43,15 @@ def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[in
     return counter
 
 
-def words(seed: int, stream: int, index: int, count: int) -> list[int]:
-    """The first `count` words (64 bits each) of an example."""
+ATTEMPT = 16
+"""A draw's number is this many bits; above them stands which attempt it belongs to."""
+
+
+def words(seed: int, stream: int, index: int, count: int, attempt: int = 0) -> list[int]:
+    """The first `count` words (64 bits each) of an example, of a numbered attempt at it (0..2^16-1)."""
     key = seed & _MASK, seed >> 32
     drawn = []
-    for draw in range((count + 1) // 2):
+    for draw in range(attempt << ATTEMPT, (attempt << ATTEMPT) + (count + 1) // 2):
         w = philox((index & _MASK, index >> 32, draw, stream), key)
         drawn += [w[0] | w[1] << 32, w[2] | w[3] << 32]
     return drawn[:count]
@@ -59,6 +65,15 @@ def digit(word: int, radix: int) -> tuple[int, int]:
     """
     product = word * radix
     return product >> 64, product & (1 << 64) - 1
+
+
+def fractions(seed: int, stream: int, start: int, rows: int, count: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """`count` fractions of 2^32 for each of the examples from `start` on, uint64[fraction, row]: for NumPy."""
+    drawn = np.empty((count + count % 2, rows), np.uint64)
+    for draw in range(drawn.shape[0] // 2):
+        place = slice(2 * draw, 2 * draw + 2)
+        fill_words(np.uint64(seed), np.uint64(stream), np.uint64(start), np.uint64(draw), *drawn[place])
+    return drawn[:count] >> np.uint64(32)
 
 
 _M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])

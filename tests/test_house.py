@@ -20,7 +20,7 @@ ORDER = (
     *("jit", "trace", "modular", "lanes", "rng"),
     *("transforms.base", "transforms.elementwise", "transforms.scan", "transforms.permute", "transforms.order"),
     *("transforms", "testing"),
-    *("graph", "classes", "split", "text", "text.grammar", "text.preamble", "settings"),
+    *("graph", "solve", "classes", "split", "text", "text.grammar", "text.preamble", "settings"),
     *("text.render", "text.parse", "text.tokens", "text.tokenizer"),
     *("sample", "engine", "write", "shard", "launch", "launch.local", "display"),
     *("run", "show"),
@@ -86,7 +86,7 @@ def test_order_names_only_what_there_is() -> None:
 def test_compiled_code_is_part_of_the_cache_key(path: Path) -> None:
     """Numba does not see a change in a compiled function of another file; the cache folder's name has to."""
     sources = {source for pattern in jit.SOURCES for source in PACKAGE.glob(pattern)}
-    decorators = {"jit", "intrinsic", "kernel", "njit", "overload"}
+    decorators = {"jit", "intrinsic", "kernel", "njit", "overload", "overload_attribute"}
     functions = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.FunctionDef))
     compiled = any(names(decorator) & decorators for node in functions for decorator in node.decorator_list)
     assert path in sources or not compiled, "add it to jit.SOURCES"

@@ -1,0 +1,213 @@
+"""All chains that map x to y.
+
+The model sees x and y, and several chains may explain them: a trace is right if its chain is any of these. All are run
+at once, each beginning that chains share only once, by the kernels without a trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import from_dtype, types
+
+from fastgen import rng
+from fastgen.graph import Chain
+from fastgen.jit import address, call, jit
+from fastgen.lanes import VECTOR, load_tile, load_word
+from fastgen.trace import Untraced, code_dtype, untraced, vector_dtype
+
+BLOCK = 4096
+"""Rows solved in one call: at most BLOCK * 1000 solutions, of six bytes each."""
+
+TILE_ROWS = 1024
+TILE_BYTES = 32 * 1024
+"""What the vectors of a tile may take: a few of these, one for each depth of the tree, stay in the second cache."""
+
+SLACK = 8
+"""Elements that must be readable behind the last row's: vectors are read in words."""
+
+
+def solutions(chains: Sequence[Chain], k: int, x: Sequence[int], y: Sequence[int]) -> list[int]:
+    """Places in `chains` of all that map x to y, by the references: what `pairs` gives for many rows.
+
+    >>> from fastgen.settings import compose
+    >>> config = compose("graph=small")
+    >>> [" ".join(config.chains[i].heads) for i in solutions(config.chains, config.k, [1, 0, 2], [3, 4, 5])]
+    ['sort add3']
+    """
+    results: dict[tuple[Any, ...], list[int]] = {(): list(x)}
+    for chain in chains:
+        for depth in range(len(chain)):
+            part = chain.transformations[: depth + 1]
+            if part not in results:
+                results[part] = part[-1](results[part[:-1]], k, [])
+    return [i for i, chain in enumerate(chains) if results[chain.transformations] == list(y)]
+
+
+class Tree(NamedTuple):
+    """Chains as one tree: a node for every beginning of some of them, those that continue it behind it."""
+
+    depth: np.ndarray[Any, Any]
+    """int64[node]: 1 for the first transformation of a chain"""
+    chain: np.ndarray[Any, Any]
+    """int64[node]: the chain that ends here, or -1"""
+    addresses: np.ndarray[Any, Any]
+    """int64[node]: where the kernel's machine code is, in this process"""
+    codes: np.ndarray[Any, Any]
+    arguments: np.ndarray[Any, Any]
+    k: int
+    code: np.ndarray[Any, Any]
+    """Empty, of the dtype of step codes, which some kernels compute in."""
+
+
+def tree(chains: Mapping[int, Chain], k: int, longest: int) -> Tree:
+    """The tree of chains by their ids, for vectors of at most `longest` elements. Compiles the kernels."""
+    ends = {chain.transformations: i for i, chain in chains.items()}
+    beginnings = {chain[:depth] for chain in ends for depth in range(1, len(chain) + 1)}
+    parts = sorted(beginnings, key=lambda part: [transformation.head for transformation in part])
+    listed = [part[-1] for part in parts]
+    vector, code = vector_dtype(k), code_dtype(k, longest)
+    plane = types.Array(from_dtype(vector), 2, "C")
+    signature = (plane, plane, Untraced(from_dtype(code)), *[types.int64] * 3)
+    kernels = {record: address(record.compiled, signature) for record in {each.record for each in listed}}
+    return Tree(
+        depth=np.array([len(part) for part in parts], np.int64),
+        chain=np.array([ends.get(part, -1) for part in parts], np.int64),
+        addresses=np.array([kernels[each.record] for each in listed], np.int64),
+        codes=np.array([each.record.code for each in listed], np.int64),
+        arguments=np.array([each.argument or 0 for each in listed], np.int64),
+        k=k,
+        code=np.empty(0, code),
+    )
+
+
+def pairs(
+    tree: Tree, x: Any, y: Any, offsets: Any, rows: Any = None
+) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    """Which chains of a tree map which x to which y: of some rows at a time, int32[solution] and uint16[solution].
+
+    x, y: uint8|uint16[element], row r from offsets[r] to offsets[r + 1], and SLACK more readable behind the last;
+    rows: int32[...], those that are asked for, or None for all. Each pair of a row and a chain comes once.
+    """
+    lengths = np.diff(offsets)
+    if rows is None:
+        rows = np.arange(lengths.size, dtype=np.int32)
+    most = int((tree.chain >= 0).sum())
+    for first in range(0, rows.size, BLOCK):
+        some = rows[first : first + BLOCK]
+        some = some[np.argsort(lengths[some], kind="stable")]
+        room = 64 + 4 * some.size
+        while True:
+            row, chain = np.empty(room, np.int32), np.empty(room, np.uint16)
+            found = _solve(*tree, x, y, offsets, some, row, chain)
+            if found <= room:
+                break
+            room = min(found, most * some.size)
+        yield row[:found], chain[:found]
+
+
+def count(tree: Tree, x: Any, y: Any, offsets: Any) -> np.ndarray[Any, Any]:
+    """How many chains of a tree map each row's x to its y, uint16[row]; arguments as of `pairs`."""
+    counts = np.zeros(len(offsets) - 1, np.uint16)
+    for row, _ in pairs(tree, x, y, offsets):
+        np.add.at(counts, row, 1)
+    return counts
+
+
+def solved(tree: Tree, x: Any, y: Any, offsets: Any, rows: Any = None) -> np.ndarray[Any, Any]:
+    """Whether any chain of a tree maps a row's x to its y, bool[row]; arguments as of `pairs`."""
+    found = np.zeros(len(offsets) - 1, np.bool_)
+    for row, _ in pairs(tree, x, y, offsets, rows):
+        found[row] = True
+    return found
+
+
+def share_solved(tree: Tree, chains: Iterable[Chain], length: int, count: int) -> list[float]:
+    """Of each chain, for which share of `count` uniform vectors a chain of the tree gives the same result."""
+    x = rng.fractions(SEED, length, 0, count, length) * np.uint64(tree.k) >> np.uint64(32)
+    x = np.ascontiguousarray(x.astype(vector_dtype(tree.k)))
+    offsets = np.arange(count + 1, dtype=np.int32) * np.int32(length)
+    trace = np.empty((length, count), tree.code.dtype)
+    shares = []
+    for chain in chains:
+        y = x
+        for transformation in chain.transformations:
+            before, y = y, np.empty_like(y)
+            record = transformation.record
+            record.compiled(before, y, trace, record.code, tree.k, transformation.argument or 0)
+        shares.append(float(solved(tree, _rows(x), _rows(y), offsets).mean()))
+    return shares
+
+
+SEED = 0x736F6C7665
+
+
+def _rows(vectors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Position-major vectors one behind the other, and the SLACK."""
+    return np.concatenate([vectors.T.ravel(), np.zeros(SLACK, vectors.dtype)])
+
+
+@jit
+def _solve(depth, chain, addresses, codes, arguments, k, code, x, y, offsets, rows, found_row, found_chain):
+    """Fill found_row, found_chain with the solutions of `rows`, as far as they reach; returns how many there are.
+
+    Rows of one length stand together. planes[0] holds the results asked for, planes[d] the vectors at depth d - 1.
+    """
+    count, first = 0, 0
+    longest = 0
+    for r in rows:
+        longest = max(longest, offsets[r + 1] - offsets[r])
+    tile = max(VECTOR, min(TILE_ROWS, TILE_BYTES // (longest * x.itemsize)) // VECTOR * VECTOR)
+    planes = np.empty((depth.max() + 2) * longest * tile, x.dtype)
+    words, unequal = np.empty(tile, np.uint64), np.empty(tile, np.uint8)
+    while first < rows.size:
+        n = np.int64(offsets[rows[first] + 1] - offsets[rows[first]])
+        last = min(first + tile, rows.size)
+        while offsets[rows[last - 1] + 1] - offsets[rows[last - 1]] != n:
+            last -= 1
+        group = rows[first:last]
+        padded = (group.size + VECTOR - 1) // VECTOR * VECTOR
+        size = n * padded
+        load_tile(y, offsets, group, words[:padded], planes[:size], n)
+        load_tile(x, offsets, group, words[:padded], planes[size : 2 * size], n)
+        result = planes[:size].reshape((n, padded))
+        for node in range(depth.size):
+            start = depth[node] * size
+            before = planes[start : start + size].reshape((n, padded))
+            after = planes[start + size : start + 2 * size].reshape((n, padded))
+            call(addresses[node], before, after, untraced(code), codes[node], k, arguments[node])
+            if chain[node] >= 0:
+                _compare(after, result, unequal[:padded])
+                count = _collect(unequal, group, chain[node], found_row, found_chain, count)
+        first = last
+    return count
+
+
+@jit
+def _compare(a, b, unequal):
+    """unequal: uint8[row], 1 where the vectors of a row differ."""
+    unequal[:] = 0
+    for i in range(a.shape[0]):
+        _compare_row(a, b, i, unequal)
+
+
+@jit
+def _compare_row(a, b, i, unequal):
+    for r in range(unequal.size):
+        unequal[r] |= a[i, r] != b[i, r]
+
+
+@jit
+def _collect(unequal, group, chain, found_row, found_chain, count):
+    """Add the rows that are equal to what was found; eight at a time are passed over where none is."""
+    for r in range(0, group.size, 8):
+        if load_word(unequal, r) != np.uint64(0x0101010101010101):
+            for j in range(r, min(r + 8, group.size)):
+                if unequal[j] == 0:
+                    if count < found_row.size:
+                        found_row[count] = group[j]
+                        found_chain[count] = chain
+                    count += 1
+    return count
