@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import from_dtype, types
 
-from fastgen import sample
+from fastgen import sample, solve
 from fastgen.jit import address, call, jit
 from fastgen.lanes import LANES, VECTOR, load_tile, store_transposed, store_word
 from fastgen.settings import Config
@@ -27,6 +27,10 @@ from fastgen.transforms import Step
 BLOCK = 65_536
 """Rows sorted together. At 262,144 the block falls out of the last cache (a prototype fell from 46 to 23-32 million
 rows/s), at 16,384 the groups are tiny (30-36)."""
+
+ATTEMPTS = 1024
+"""How often the vector of a certified example is drawn. A config where this could be too few is refused: its chains
+must be certified at one vector in 32, and then all attempts fail in one of 10^14 examples."""
 
 TILE_ROWS = 256
 TILE_BYTES = 256 * 1024
@@ -54,13 +58,24 @@ def example(config: Config, split: str, index: int) -> Example:
     """
     if not 0 <= index < 2**64:
         raise ValueError(f"index={index}: must be from 0 to 2^64-1")
-    chain_id, x = sample.draw(config, config.find(split), index)
-    chain = config.chains[chain_id]
-    y = x
-    steps: list[Step] = []
-    for transformation in chain.transformations:
-        y = transformation(y, config.k, steps)
-    return Example(index, chain_id, chain.heads, x, y, steps)
+    found, train = config.find(split), [config.chains[chain_id] for chain_id in config.splits[0].chains]
+    for attempt in range(ATTEMPTS):
+        chain_id, x = sample.draw(config, found, index, attempt)
+        chain = config.chains[chain_id]
+        y = x
+        steps: list[Step] = []
+        for transformation in chain.transformations:
+            y = transformation(y, config.k, steps)
+        if not found.certified or not solve.solutions(train, config.k, x, y):
+            return Example(index, chain_id, chain.heads, x, y, steps)
+    raise Uncertified(found, index)
+
+
+class Uncertified(RuntimeError):
+    """No attempt at an example of a certified split gave a vector that no chain of train solves."""
+
+    def __init__(self, split: Split, index: int) -> None:
+        super().__init__(f"split {split.name}, example {index}: train solves all {ATTEMPTS} vectors that were drawn")
 
 
 class Program(NamedTuple):
@@ -104,12 +119,12 @@ class Rows:
 
     chain_id: uint16[row]; offsets, trace_offsets: int32[row + 1];
     x, y: uint8|uint16[element], row r at offsets[r]; trace: uint32|uint64[step], row r at trace_offsets[r].
-    texts, tokens: what of them the config's columns ask for.
+    solutions: uint16[row] by column; texts, tokens. Of these three, what the config's columns ask for.
     """
 
     def __init__(self, config: Config, capacity: int) -> None:
         vector, code = dtypes(config)
-        elements = capacity * config.longest + 8 // vector.itemsize  # words are read up to seven bytes past the end
+        elements = capacity * config.longest + solve.SLACK
         most = int(steps_before(config.chain.max, config.longest))
         self.count = 0
         self.chain_id = np.empty(capacity, np.uint16)
@@ -118,6 +133,7 @@ class Rows:
         self.x = np.empty(elements, vector)
         self.y = np.empty(elements, vector)
         self.trace = np.empty((capacity + 1) * most, code)  # one row more, for those that pad a tile
+        self.solutions = {name: np.empty(capacity, np.uint16) for name in SOLVERS if name in config.columns}
         self.texts = render.Texts(config, capacity)
         self.tokens = tokens.Tokens(config, capacity)
         block = min(capacity, BLOCK)
@@ -154,8 +170,67 @@ def fill(rows: Rows, config: Config, split: Split, start: int, stop: int) -> Non
             rows.order[: last - first],
             rows.spare[: last - first],
         )
+        if split.certified:
+            _certify(rows, config, split, start, first, last)
+    _count_solutions(rows, config)
     render.fill(rows.texts, config, rows)
     tokens.fill(rows.tokens, config, rows)
+
+
+@lru_cache(maxsize=8)
+def tree(config: Config, split: str | None = None) -> solve.Tree:
+    """The chains of a split, or all of the config, ready to be solved."""
+    ids = range(len(config.chains)) if split is None else config.find(split).chains
+    return solve.tree({chain_id: config.chains[chain_id] for chain_id in ids}, config.k, config.longest)
+
+
+def _certify(rows: Rows, config: Config, split: Split, start: int, first: int, last: int) -> None:
+    """Draw the vectors of a block again that a chain of train solves too, until there are none."""
+    train, steps = tree(config, config.splits[0].name), program(config)
+    offsets, trace_offsets = rows.offsets[first : last + 1], rows.trace_offsets[first : last + 1]
+    chain, length = rows.chain_id[first:last], rows.length[: last - first]
+    pending = np.arange(last - first, dtype=np.int32)
+    for attempt in range(1, ATTEMPTS + 1):
+        found = solve.solved(train, rows.x, rows.y, offsets, pending)
+        pending = pending[found[pending]]
+        if not pending.size:
+            return
+        if attempt < ATTEMPTS:
+            sample.draw_again(
+                np.uint64(config.seed),
+                np.uint64(split.stream),
+                np.uint64(start + first),
+                attempt,
+                config.k,
+                sample.digits_per_word(config.k),
+                pending,
+                length,
+                offsets,
+                rows.x,
+            )
+            order = pending[np.lexsort((length[pending], chain[pending]))]
+            ends = np.searchsorted(chain[order], np.arange(len(config.chains)), side="right").astype(np.int32)
+            _apply(length, order, ends, config.k, *steps, offsets, trace_offsets, rows.x, rows.y, rows.trace)
+    raise Uncertified(split, start + first + int(pending[0]))
+
+
+SOLVERS = ("n_solutions", "n_train_solutions")
+"""Columns that say how many chains map x to y: of all, and of those of the first split."""
+
+
+def _count_solutions(rows: Rows, config: Config) -> None:
+    if not rows.solutions:
+        return
+    offsets, train = rows.offsets[: rows.count + 1], np.zeros(len(config.chains), np.bool_)
+    train[list(config.splits[0].chains)] = True
+    whole = "n_solutions" in rows.solutions
+    for counts in rows.solutions.values():
+        counts[: rows.count] = 0
+    for row, chain in solve.pairs(tree(config, None if whole else config.splits[0].name), rows.x, rows.y, offsets):
+        if whole:
+            np.add.at(rows.solutions["n_solutions"], row, 1)
+        if "n_train_solutions" in rows.solutions:
+            np.add.at(rows.solutions["n_train_solutions"], row[train[chain]], 1)
 
 
 def prepare(config: Config) -> None:

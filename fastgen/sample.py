@@ -3,7 +3,8 @@
 The words of an example (see `rng`) are used in this order:
 
 - word 0: its length, if the split's lengths are a range (uniform), then its chain (by an alias table);
-- words 1, 2, ...: its elements, `digits_per_word(k)` to a word, independent and uniform.
+- words 1, 2, ...: its elements, `digits_per_word(k)` to a word, independent and uniform; in a certified split, those of
+  the first attempt that no chain of train solves.
 
 No distribution is off by 2^-32 or more: the elements of one word have k^digits <= 2^32 values, a power of two where it
 is 2^32; the length and the alias table's column take at most 26 bits of word 0, and leave 38 for the threshold.
@@ -72,8 +73,11 @@ def chain_table(split: Split) -> AliasTable:
     return alias_table(split.chains, split.weights)
 
 
-def draw(config: Config, split: Split, index: int) -> tuple[int, list[int]]:
-    """Chain id and vector of one example: the reference of `draw_chains` and `draw_vectors`."""
+def draw(config: Config, split: Split, index: int, attempt: int = 0) -> tuple[int, list[int]]:
+    """Chain id and vector of one example: the reference of `draw_chains`, `draw_vectors` and `draw_again`.
+
+    Another attempt (1, 2, ...) has the same chain and length, and other elements.
+    """
     word, *_ = rng.words(config.seed, split.stream, index, 1)
     length, word = rng.digit(word, split.length.max - split.length.min + 1)
     length += split.length.min
@@ -83,7 +87,7 @@ def draw(config: Config, split: Split, index: int) -> tuple[int, list[int]]:
 
     per_word = digits_per_word(config.k)
     x: list[int] = []
-    for word in rng.words(config.seed, split.stream, index, 1 + -(-length // per_word))[1:]:
+    for word in rng.words(config.seed, split.stream, index, 1 + -(-length // per_word), attempt)[1:]:
         for _ in range(min(per_word, length - len(x))):
             element, word = rng.digit(word, config.k)
             x.append(element)
@@ -155,3 +159,19 @@ def _store_row(packed, length, offsets, x, position, per_store):
         else:
             for i in range(left):
                 x[offsets[r] + position + i] = packed[r] >> np.uint64(i * 8 * x.itemsize)
+
+
+@jit
+def draw_again(seed, stream, start, attempt, k, per_word, rows, length, offsets, x):
+    """Give each of `rows: int32[...]` the elements of another attempt, which come one by one: these are few rows."""
+    first, second = np.empty(1, np.uint64), np.empty(1, np.uint64)
+    rest = np.uint64(0)
+    for r in rows:
+        for i in range(length[r]):
+            word, place = 1 + i // per_word, i % per_word
+            if place == 0:
+                draw = np.uint64(attempt << rng.ATTEMPT | word // 2)
+                rng.fill_words(seed, stream, start + np.uint64(r), draw, first, second)
+                rest = first[0] if word % 2 == 0 else second[0]
+            element, rest = rng.take_digit(rest, np.uint64(k))
+            x[offsets[r] + i] = element

@@ -38,6 +38,7 @@ CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path
 
 COLUMNS = (
     *("index", "x", "y", "chain_id", "chain", "trace", "prompt", "completion"),
+    *("n_solutions", "n_train_solutions", "longest_train_part", "n_unseen_pairs"),
     *("input_ids", "labels", "roles"),
 )
 MOST_VERTICES = 16
@@ -66,6 +67,11 @@ class ChainLengths:
     min: int
     max: int
     weights: tuple[Fraction, ...]
+
+    @property
+    def by_length(self) -> dict[int, Fraction]:
+        """Length -> its weight."""
+        return dict(zip(range(self.min, self.max + 1), self.weights, strict=True))
 
 
 @dataclass(frozen=True)
@@ -829,7 +835,7 @@ def _parts(
     faults: list[str], split: Splitting, chain: ChainLengths, chains: tuple[Chain, ...]
 ) -> dict[str, tuple[int, ...]]:
     """The ids of the chains of each split that has chains of its own."""
-    by_length = _by_length(chain)
+    by_length = chain.by_length
     parts = STRATEGIES[split.strategy](chains, _shares(split.sets), split.seed)
     for record in split.sets:
         if record.chains is not None and not any(by_length[len(chains[i])] for i in parts[record.name]):
@@ -852,7 +858,7 @@ def _splits(
 ) -> tuple[Split, ...]:
     def make(record: SplitSet) -> Split:
         ids = parts[record.of or record.name]
-        probabilities = weights([chains[i] for i in ids], _by_length(chain))
+        probabilities = weights([chains[i] for i in ids], chain.by_length)
         own = record.length or length
         return Split(record.name, rows[record.name], own, ids, probabilities, record.of, stream(record.name))
 
@@ -861,10 +867,6 @@ def _splits(
 
 def _shares(records: Iterable[SplitSet]) -> dict[str, Fraction]:
     return {record.name: record.chains for record in records if record.chains is not None}
-
-
-def _by_length(chain: ChainLengths) -> dict[int, Fraction]:
-    return dict(zip(range(chain.min, chain.max + 1), chain.weights, strict=True))
 
 
 def _warnings(fields: Mapping[str, Any]) -> tuple[str, ...]:

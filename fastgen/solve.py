@@ -126,8 +126,7 @@ def solved(tree: Tree, x: Any, y: Any, offsets: Any, rows: Any = None) -> np.nda
 
 def share_solved(tree: Tree, chains: Iterable[Chain], length: int, count: int) -> list[float]:
     """Of each chain, for which share of `count` uniform vectors a chain of the tree gives the same result."""
-    x = rng.fractions(SEED, length, 0, count, length) * np.uint64(tree.k) >> np.uint64(32)
-    x = np.ascontiguousarray(x.astype(vector_dtype(tree.k)))
+    x = uniform(tree.k, length, count)
     offsets = np.arange(count + 1, dtype=np.int32) * np.int32(length)
     trace = np.empty((length, count), tree.code.dtype)
     shares = []
@@ -139,6 +138,23 @@ def share_solved(tree: Tree, chains: Iterable[Chain], length: int, count: int) -
             record.compiled(before, y, trace, record.code, tree.k, transformation.argument or 0)
         shares.append(float(solved(tree, _rows(x), _rows(y), offsets).mean()))
     return shares
+
+
+def best_guess(tree: Tree, weights: np.ndarray[Any, Any], x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """How often who knows x, y and `weights: float64[chain]` can name the chain at best: float64[row].
+
+    x: uint8|uint16[position, row], C-contiguous. To each y belongs one guess, the chain of the largest weight, so it is
+    the sum, over the different y, of that weight. Where two results have the same hash of 64 bits they count as equal.
+    """
+    guesses = np.zeros(x.shape[1])
+    _best_guess(*tree, weights, x, guesses)
+    return guesses
+
+
+def uniform(k: int, length: int, count: int) -> np.ndarray[Any, Any]:
+    """`count` uniform vectors, always the same ones: uint8|uint16[position, row]."""
+    x = rng.fractions(SEED, length, 0, count, length) * np.uint64(k) >> np.uint64(32)
+    return np.ascontiguousarray(x.astype(vector_dtype(k)))
 
 
 SEED = 0x736F6C7665
@@ -211,3 +227,49 @@ def _collect(unequal, group, chain, found_row, found_chain, count):
                         found_chain[count] = chain
                     count += 1
     return count
+
+
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+"""2^64 over the golden ratio: multiplied by it, numbers that are close fall far apart (Knuth, TAOCP vol. 3, 6.4)."""
+
+
+@jit
+def _best_guess(depth, chain, addresses, codes, arguments, k, code, weights, x, guesses):
+    length, rows = x.shape
+    size = length * rows
+    planes = np.empty((depth.max() + 1) * size, x.dtype)
+    planes[:size] = x.ravel()
+    ends = (chain >= 0).sum()
+    keys, worth, place = np.empty((ends, rows), np.uint64), np.empty(ends), 0
+    for node in range(depth.size):
+        start = (depth[node] - 1) * size
+        before = planes[start : start + size].reshape((length, rows))
+        after = planes[start + size : start + 2 * size].reshape((length, rows))
+        call(addresses[node], before, after, untraced(code), codes[node], k, arguments[node])
+        if chain[node] >= 0:
+            keys[place] = np.uint64(0)
+            for i in range(length):
+                _hash_row(after, i, keys[place])
+            worth[place] = weights[chain[node]]
+            place += 1
+    bits = 1
+    while 1 << bits < 2 * ends:
+        bits += 1
+    slots, stamps, best = np.empty(1 << bits, np.uint64), np.full(1 << bits, -1), np.empty(1 << bits)
+    for r in range(rows):
+        for place in range(ends):
+            key = keys[place, r]
+            slot = np.int64(key >> np.uint64(64 - bits))
+            while stamps[slot] == r and slots[slot] != key:
+                slot = (slot + 1) & ((1 << bits) - 1)
+            if stamps[slot] != r:
+                stamps[slot], slots[slot], best[slot] = r, key, 0.0
+            guesses[r] += max(0.0, worth[place] - best[slot])
+            best[slot] = max(best[slot], worth[place])
+
+
+@jit
+def _hash_row(vectors, i, keys):
+    for r in range(keys.size):
+        mixed = (keys[r] ^ np.uint64(vectors[i, r])) * _SPREAD
+        keys[r] = mixed ^ mixed >> np.uint64(29)

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from fastgen.graph import Chain
 
@@ -38,6 +38,8 @@ class Split:
     """The split whose chains it shares, or None where they are its own."""
     stream: int
     """32 bits for the random streams of its examples."""
+    certified: bool = False
+    """Whether its examples are only such as no chain of the first split solves."""
 
 
 def stream(name: str) -> int:
@@ -134,9 +136,28 @@ def weights(chains: Sequence[Chain], by_length: Mapping[int, Fraction]) -> tuple
 
 def contained(split: Split, train: Split, chains: Sequence[Chain]) -> Fraction:
     """The expected share of a split's rows whose chain stands whole, without a gap, inside a chain of `train`."""
-    inside = {part for chain_id in train.chains for part in _parts(chains[chain_id].heads)}
+    inside = _inside(train, chains)
     rows = zip(split.chains, split.weights, strict=True)
     return sum((weight for chain_id, weight in rows if chains[chain_id].heads in inside), Fraction(0))
+
+
+def exposures(train: Split, chains: Sequence[Chain]) -> list[tuple[int, int]]:
+    """How much of each chain `train` shows.
+
+    The longest run of neighbours that stands in a chain of `train`, and how many pairs of neighbours stand in none.
+    """
+    inside = _inside(train, chains)
+
+    def exposure(heads: tuple[str, ...]) -> tuple[int, int]:
+        longest = max((len(part) for part in _parts(heads) if part in inside), default=0)
+        return longest, sum(pair not in inside for pair in pairwise(heads))
+
+    return [exposure(chain.heads) for chain in chains]
+
+
+def _inside(train: Split, chains: Sequence[Chain]) -> set[tuple[str, ...]]:
+    """Every run of neighbours in the chains of `train`."""
+    return {part for chain_id in train.chains for part in _parts(chains[chain_id].heads)}
 
 
 def _parts(heads: tuple[str, ...]) -> Iterable[tuple[str, ...]]:

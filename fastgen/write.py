@@ -26,7 +26,7 @@ import yaml
 from fastgen import __version__
 from fastgen.engine import Rows, dtypes
 from fastgen.settings import Config, ConfigError, restore
-from fastgen.split import contained
+from fastgen.split import contained, exposures
 from fastgen.text import render, tokenizer, tokens
 from fastgen.trace import steps_before
 
@@ -74,6 +74,30 @@ def _of_tokens(name: str, dtype: Callable[[Config], np.dtype[Any]]) -> Column:
         lambda config, rows, start: _ragged(rows.tokens.columns[name], rows.tokens.offsets[: rows.count + 1]),
         encoding="dictionary",
     )
+
+
+def _of_solutions(name: str) -> Column:
+    return Column(
+        lambda config: pa.uint16(),
+        lambda config, rows, start: pa.array(rows.solutions[name][: rows.count]),
+        encoding="dictionary",
+        statistics=True,
+    )
+
+
+def _of_exposure(which: int) -> Column:
+    return Column(
+        lambda config: pa.uint8(),
+        lambda config, rows, start: pa.array(_exposures(config)[which, rows.chain_id[: rows.count]]),
+        encoding="dictionary",
+        statistics=True,
+    )
+
+
+@lru_cache(maxsize=8)
+def _exposures(config: Config) -> np.ndarray[Any, Any]:
+    """uint8[2, chain]: the two numbers of `split.exposures`."""
+    return np.array(exposures(config.splits[0], config.chains), np.uint8).T
 
 
 @lru_cache(maxsize=8)
@@ -127,6 +151,10 @@ COLUMNS: Mapping[str, Column] = {
         lambda config, rows, start: _string("completion", rows),
         encoding="plain",
     ),
+    "n_solutions": _of_solutions("n_solutions"),
+    "n_train_solutions": _of_solutions("n_train_solutions"),
+    "longest_train_part": _of_exposure(0),
+    "n_unseen_pairs": _of_exposure(1),
     "input_ids": _of_tokens("input_ids", lambda config: tokens.dtypes(config)[0]),
     "labels": _of_tokens("labels", lambda config: tokens.dtypes(config)[1]),
     "roles": _of_tokens("roles", lambda config: np.dtype(np.uint8)),
@@ -181,7 +209,7 @@ def row_bytes(config: Config) -> int:
     columns = {name: COLUMNS[name].type(config) for name in ("input_ids", "labels", "roles") if name in config.columns}
     token = sum(kind.value_type.bit_width // 8 for kind in columns.values())
     text = sum(render.most(config).values()) + (tokens.most(config) * token if columns else 0)
-    return 16 + 2 * config.longest * vector.itemsize + steps * code.itemsize + text
+    return 24 + 2 * config.longest * vector.itemsize + steps * code.itemsize + text
 
 
 def group_rows(config: Config) -> int:
@@ -445,6 +473,10 @@ MEANINGS = {
     "trace": "step codes, `length` of them per transformation",
     "prompt": "what a model is given",
     "completion": "what it is to write; begins with a space",
+    "n_solutions": "how many chains of the graph map x to y",
+    "n_train_solutions": "how many of the first split's do",
+    "longest_train_part": "the longest run of the chain that occurs in a chain of the first split",
+    "n_unseen_pairs": "neighbours in the chain that are neighbours in no chain of the first split",
     "input_ids": "tokens of prompt and completion, and `<eos>`, by `tokenizer.json`",
     "labels": "the same, but -100 on the prompt",
     "roles": "what each token is: a place in the list `roles` of `manifest.json`",

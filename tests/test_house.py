@@ -22,7 +22,7 @@ ORDER = (
     *("transforms", "testing"),
     *("graph", "solve", "classes", "split", "text", "text.grammar", "text.preamble", "settings"),
     *("text.render", "text.parse", "text.tokens", "text.tokenizer"),
-    *("sample", "engine", "write", "shard", "launch", "launch.local", "display"),
+    *("sample", "engine", "ceiling", "write", "shard", "launch", "launch.local", "display"),
     *("run", "show"),
 )
 """From the ground to the roof: a module imports only from those before it. The package itself is lazy, and any may ask
