@@ -73,6 +73,7 @@ def _user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
 
 
+@cache
 def address(function: Any, signature: tuple[Any, ...]) -> int:
     """Compile `function` (made by `jit`) for `signature` and return where its machine code starts.
 

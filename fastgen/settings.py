@@ -622,7 +622,7 @@ def _graph(
         if beyond := [str(label) for label in vertices if not 0 <= label <= last]:
             faults.append(f"graph.vertices: label {', '.join(beyond)} does not exist; labels are 0..{last}, remove it")
     transformations = {
-        label: _read(faults, f"graph.vertices[{label}]", head, lambda head: _transformation(head, k, lengths))
+        label: _read(faults, f"graph.vertices[{label}]", head, lambda head: transformation(head, k, lengths))
         for label, head in (vertices or {}).items()
     }
     if len(faults) > known or not transformations:
@@ -647,7 +647,7 @@ def _labels(value: Any) -> dict[int, Any]:
     return labels
 
 
-def _transformation(head: Any, k: int | None, lengths: Sequence[Length] | None) -> Transformation:
+def transformation(head: Any, k: int | None, lengths: Sequence[Length] | None) -> Transformation:
     """The reader of a transformation, with its argument in canonical form as far as k and the lengths are known."""
     from fastgen.transforms import RECORDS, Transformation, split_head
 

@@ -17,6 +17,7 @@ from fastgen.graph import Chain
 from fastgen.jit import address, call, jit
 from fastgen.lanes import VECTOR, load_tile, load_word
 from fastgen.trace import Untraced, code_dtype, untraced, vector_dtype
+from fastgen.transforms import Transformation
 
 BLOCK = 4096
 """Rows solved in one call: at most BLOCK * 1000 solutions, of six bytes each."""
@@ -67,20 +68,20 @@ def tree(chains: Mapping[int, Chain], k: int, longest: int) -> Tree:
     ends = {chain.transformations: i for i, chain in chains.items()}
     beginnings = {chain[:depth] for chain in ends for depth in range(1, len(chain) + 1)}
     parts = sorted(beginnings, key=lambda part: [transformation.head for transformation in part])
-    listed = [part[-1] for part in parts]
-    vector, code = vector_dtype(k), code_dtype(k, longest)
-    plane = types.Array(from_dtype(vector), 2, "C")
-    signature = (plane, plane, Untraced(from_dtype(code)), *[types.int64] * 3)
-    kernels = {record: address(record.compiled, signature) for record in {each.record for each in listed}}
-    return Tree(
-        depth=np.array([len(part) for part in parts], np.int64),
-        chain=np.array([ends.get(part, -1) for part in parts], np.int64),
-        addresses=np.array([kernels[each.record] for each in listed], np.int64),
-        codes=np.array([each.record.code for each in listed], np.int64),
-        arguments=np.array([each.argument or 0 for each in listed], np.int64),
-        k=k,
-        code=np.empty(0, code),
-    )
+    depth = np.array([len(part) for part in parts], np.int64)
+    chain = np.array([ends.get(part, -1) for part in parts], np.int64)
+    addresses, codes, arguments = program([part[-1] for part in parts], k, longest)
+    return Tree(depth, chain, addresses, codes, arguments, k, np.empty(0, code_dtype(k, longest)))
+
+
+def program(transformations: Sequence[Transformation], k: int, longest: int) -> np.ndarray[Any, Any]:
+    """Addresses of the kernels without a trace, codes and arguments: int64[3, transformation]."""
+    plane = types.Array(from_dtype(vector_dtype(k)), 2, "C")
+    signature = (plane, plane, Untraced(from_dtype(code_dtype(k, longest))), *[types.int64] * 3)
+    records = {each.record for each in transformations}
+    kernels = {record: address(record.compiled, signature) for record in records}
+    rows = [(kernels[each.record], each.record.code, each.argument or 0) for each in transformations]
+    return np.array(rows, np.int64).T.copy()
 
 
 def pairs(

@@ -23,7 +23,7 @@ ORDER = (
     *("graph", "solve", "classes", "split", "text", "text.grammar", "text.preamble", "settings"),
     *("text.render", "text.parse", "text.tokens", "text.tokenizer"),
     *("sample", "engine", "ceiling", "write", "shard", "launch", "launch.local", "display"),
-    *("run", "show"),
+    *("run", "show", "search"),
 )
 """From the ground to the roof: a module imports only from those before it. The package itself is lazy, and any may ask
 its version."""
