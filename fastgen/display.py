@@ -12,7 +12,7 @@ from fastgen.text.render import render
 from fastgen.text.tokens import mean_and_largest
 from fastgen.trace import steps_before
 from fastgen.transforms import RECORDS, split_head
-from fastgen.write import File
+from fastgen.write import File, ceilings
 
 USUAL_LIMIT = 1024
 """The tokens after which trainers cut an example, unless they are told otherwise (TRL's `max_length`)."""
@@ -96,8 +96,14 @@ def show_summary(config: Config, files: Mapping[str, File], rows: int, seconds: 
         if split.of is None:
             share = float(contained(split, train, config.chains))
             lines.append(f"{share:.0%} of {split.name} runs a chain that stands whole inside a chain of {train.name}")
-    lines += ["", show_tokens(count_tokens(config)), "", f"{train.name} 0", show_first(config)]
+    lines += ["", show_ceilings(config), "", show_tokens(count_tokens(config)), "", f"{train.name} 0", show_first(config)]
     return "\n".join(lines)
+
+
+def show_ceilings(config: Config) -> str:
+    """What can be reached on each split, because several chains explain an example."""
+    header, rows = ceilings(config)
+    return columns([header, *rows])
 
 
 def columns(rows: Iterable[Sequence[Any]]) -> str:

@@ -36,11 +36,11 @@ def job(config: Config, keep: tuple[int, ...], pool: tuple[str, ...], climbs: in
     """
     size = len(config.graph.vertices)
     if beyond := [label for label in keep if label >= size]:
-        raise ConfigError(f"keep={list(keep)}: there is no label {beyond[0]}; labels are 0..{size - 1}")
+        raise ConfigError(f"keep=[{','.join(map(str, keep))}]: there is no label {beyond[0]}; labels are 0..{size - 1}")
     try:
         spare = tuple(transformation(head, config.k, [config.length]) for head in pool)
     except ValueError as rule:
-        raise ConfigError(f"pool={list(pool)}: {rule}") from None
+        raise ConfigError(f"pool=[{','.join(pool)}]: {rule}") from None
     print(render(config, *search(config, keep, spare, climbs)))
 
 

@@ -30,6 +30,7 @@ from fastgen.text.grammar import STEP, Grammar, count_of, refuse_spelling, refus
 from fastgen.text.preamble import PREAMBLES
 
 if TYPE_CHECKING:  # these import Numba, which takes longer than all of --help: functions below import them when called
+    from fastgen.classes import Classes
     from fastgen.transforms import Transformation
 
 PACKAGE = Path(__file__).parent
@@ -163,6 +164,15 @@ class Config:
     def longest(self) -> int:
         """The longest vector of all splits, for which step codes are sized."""
         return max(split.length.max for split in self.splits)
+
+    @property
+    def classes(self) -> Classes:
+        """Which chains are the same function, at all lengths of the splits that have chains of their own."""
+        from fastgen import classes
+
+        lengths = [split.length for split in self.splits if split.of is None]
+        shortest, longest = min(length.min for length in lengths), max(length.max for length in lengths)
+        return classes.find(tuple(chain.transformations for chain in self.chains), self.k, shortest, longest)
 
     def find(self, name: str) -> Split:
         """The split of that name. Raises ValueError where there is none."""

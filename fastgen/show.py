@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastgen.settings import Config, command, optional, whole
+from fastgen.settings import Config, command, optional, whole, yes_or_no
 
 SAMPLE = 1000
 """Examples of each split of which a user's tokenizer counts the tokens."""
@@ -17,11 +17,13 @@ def path(value: Any) -> str:
     return value
 
 
-def job(config: Config, examples: int, tokenizer: str | None) -> None:
+def job(config: Config, examples: int, tokenizer: str | None, ceiling: bool) -> None:
     """Print the graph, the splits, how long examples are in tokens, and `examples` examples of each split."""
     from fastgen import display, engine  # they import Numba, which --help does without
 
     print(display.show_layers(config), display.show_splits(config), sep="\n\n")
+    if ceiling:
+        print("", display.show_ceilings(config), sep="\n")
     counts = display.count_tokens(config) if tokenizer is None else _counted(config, tokenizer)
     print("", display.show_tokens(counts), sep="\n")
     for split in config.splits:
@@ -49,4 +51,4 @@ def _counted(config: Config, path: str) -> dict[str, tuple[float, int]]:
 
 
 if __name__ == "__main__":
-    command("show", job, examples=whole(0, 1000), tokenizer=optional(path))
+    command("show", job, examples=whole(0, 1000), tokenizer=optional(path), ceiling=yes_or_no)

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from fastgen import __version__
+from fastgen.ceiling import ceiling
 from fastgen.engine import Rows, dtypes
 from fastgen.settings import Config, ConfigError, restore
 from fastgen.split import contained, exposures
@@ -408,18 +409,29 @@ def write_tokenizer(config: Config) -> None:
 
 
 def write_chains(config: Config) -> None:
-    """chains.parquet: every chain with its id, heads, length, split and number of paths."""
+    """chains.parquet: every chain with its id, heads, length, split and number of paths, and which function it is.
+
+    `split` is null where the chain is left out. `class` is a number for each function, `canonical` the id of its
+    shortest chain, `decided` how it is known that the chains of the class are equal.
+    """
     owner = {chain_id: split.name for split in config.splits if split.of is None for chain_id in split.chains}
+    classes = config.classes
     fields = {
         "chain_id": (pa.uint16(), range(len(config.chains))),
         "chain": (pa.list_(pa.field("element", pa.string(), nullable=False)), [chain.heads for chain in config.chains]),
         "length": (pa.uint8(), map(len, config.chains)),
-        "split": (pa.string(), [owner[chain_id] for chain_id in range(len(config.chains))]),
+        "split": (pa.string(), [owner.get(chain_id) for chain_id in range(len(config.chains))]),
         "paths": (pa.uint16(), [chain.paths for chain in config.chains]),
+        "class": (pa.uint16(), classes.number),
+        "canonical": (pa.uint16(), [classes.canonical[number] for number in classes.number]),
+        "decided": (pa.string(), [classes.decided[number] for number in classes.number]),
+        "identity": (pa.bool_(), classes.identity),
+        "constant": (pa.bool_(), classes.constant),
+        "redundant": (pa.bool_(), classes.redundant),
     }
     chains = pa.table(
         [pa.array(values, kind) for kind, values in fields.values()],
-        schema=pa.schema([pa.field(name, kind, nullable=False) for name, (kind, _) in fields.items()]),
+        schema=pa.schema([pa.field(name, kind, nullable=name == "split") for name, (kind, _) in fields.items()]),
     )
     out = Path(config.out)
     staged = stage_parquet(out, "chains.parquet", chains.schema, [chains], write_page_checksum=True)
@@ -439,6 +451,12 @@ A model that is shown `x` and `y` must write the trace: which transformations, a
 
 Splits have disjoint sets of chains (`chains.parquet`), except a control, which has the chains of another split. About
 {contained:.0%} of the rows of `{last}` run a chain that stands whole inside a longer chain of `{first}`.
+
+{ceilings}
+
+Several chains can map one `x` to one `y`, and no model can know which was meant: `ceiling` is the best accuracy in naming
+the chain, of a model that knows which chains the split has; `blind` of one that knows the graph alone. `several` is the
+share of examples that more than one chain explains, `by {first}` of those that a chain of `{first}` explains.
 
 ## One example
 
@@ -520,6 +538,7 @@ def write_card(config: Config, files: Iterable[File], example: str) -> None:
         contained=float(contained(last, first, config.chains)),
         first=first.name,
         last=last.name,
+        ceilings=markdown(*ceilings(config)),
         example=example,
         columns=markdown(
             ["column", "type", "meaning"], [[name, kinds[name], MEANINGS[name]] for name in config.columns]
@@ -530,6 +549,14 @@ def write_card(config: Config, files: Iterable[File], example: str) -> None:
         config=yaml.safe_dump(config.identity(), sort_keys=False),
     )
     write_text(Path(config.out), "README.md", text)
+
+
+def ceilings(config: Config) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of ceilings: what can be reached on each split."""
+    header = ["split", "ceiling", "blind", "several", f"by {config.splits[0].name}"]
+    return header, [
+        [split.name, *(f"{share:.1%}" for share in astuple(ceiling(config, split)))] for split in config.splits
+    ]
 
 
 def markdown(header: list[str], body: Iterable[list[Any]]) -> str:
