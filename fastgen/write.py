@@ -408,18 +408,18 @@ def write_tokenizer(config: Config) -> None:
 
 
 def write_chains(config: Config) -> None:
-    """chains.parquet: every chain with its id, heads, length, split and number of paths."""
+    """chains.parquet: every chain with its id, heads, length, split (null: in none) and number of paths."""
     owner = {chain_id: split.name for split in config.splits if split.of is None for chain_id in split.chains}
     fields = {
         "chain_id": (pa.uint16(), range(len(config.chains))),
         "chain": (pa.list_(pa.field("element", pa.string(), nullable=False)), [chain.heads for chain in config.chains]),
         "length": (pa.uint8(), map(len, config.chains)),
-        "split": (pa.string(), [owner[chain_id] for chain_id in range(len(config.chains))]),
+        "split": (pa.string(), [owner.get(chain_id) for chain_id in range(len(config.chains))]),
         "paths": (pa.uint16(), [chain.paths for chain in config.chains]),
     }
     chains = pa.table(
         [pa.array(values, kind) for kind, values in fields.values()],
-        schema=pa.schema([pa.field(name, kind, nullable=False) for name, (kind, _) in fields.items()]),
+        schema=pa.schema([pa.field(name, kind, nullable=name == "split") for name, (kind, _) in fields.items()]),
     )
     out = Path(config.out)
     staged = stage_parquet(out, "chains.parquet", chains.schema, [chains], write_page_checksum=True)

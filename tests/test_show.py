@@ -72,9 +72,9 @@ def test_the_command(tmp_path):
         ["4", "256", "256"],
     ]
     assert lines[10:13] == [
-        ["split", "examples", "chains", "length", "chains", "of"],
-        ["train", "4,000", "346", "8"],
-        ["validation", "1,000", "86", "8"],
+        ["split", "examples", "chains", "share", "asked", "length", "chains", "of"],
+        ["train", "4,000", "346", "80.1%", "80.0%", "8"],
+        ["validation", "1,000", "86", "19.9%", "20.0%", "8"],
     ]
     found = shown(done.stdout)
     assert list(found) == ["train 0", "train 1", "validation 0", "validation 1"]
@@ -114,8 +114,8 @@ def test_paths_that_spell_one_chain_are_counted(capsys):
 def test_splits_with_ranges_and_controls():
     text = show_splits(compose("split=controls"))
     assert [line.split() for line in text.splitlines()[1:]] == [
-        ["train", "940,000", "346", "8"],
-        ["validation", "20,000", "86", "8"],
+        ["train", "940,000", "346", "80.1%", "80.0%", "8"],
+        ["validation", "20,000", "86", "19.9%", "20.0%", "8"],
         ["seen", "20,000", "346", "8", "train"],
         ["longer", "20,000", "346", "9-16", "train"],
     ]
