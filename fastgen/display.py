@@ -72,13 +72,13 @@ def show_layers(config: Config) -> str:
 
 
 def show_splits(config: Config) -> str:
-    """The splits: rows, chains, lengths."""
-    rows: list[Sequence[Any]] = [["split", "examples", "chains", "length", "chains of"]]
-    for split in config.splits:
+    """The splits: rows, chains, their share of all chains and the share that was asked for, lengths."""
+    rows: list[Sequence[Any]] = [["split", "examples", "chains", "share", "asked", "length", "chains of"]]
+    for split, record in zip(config.splits, config.split.sets, strict=True):
         low, high = split.length.min, split.length.max
-        rows.append(
-            [split.name, split.rows, len(split.chains), low if low == high else f"{low}-{high}", split.of or ""]
-        )
+        shares = ("", "") if record.chains is None else (f"{float(s):.1%}" for s in (split.share, record.chains))
+        length = low if low == high else f"{low}-{high}"
+        rows.append([split.name, split.rows, len(split.chains), *shares, length, split.of or ""])
     return columns(rows)
 
 
@@ -96,7 +96,15 @@ def show_summary(config: Config, files: Mapping[str, File], rows: int, seconds: 
         if split.of is None:
             share = float(contained(split, train, config.chains))
             lines.append(f"{share:.0%} of {split.name} runs a chain that stands whole inside a chain of {train.name}")
-    lines += ["", show_ceilings(config), "", show_tokens(count_tokens(config)), "", f"{train.name} 0", show_first(config)]
+    lines += [
+        "",
+        show_ceilings(config),
+        "",
+        show_tokens(count_tokens(config)),
+        "",
+        f"{train.name} 0",
+        show_first(config),
+    ]
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ layer. There are at most 16 vertices, so at most about a thousand paths, and all
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ class Chain:
     def __len__(self) -> int:
         return len(self.transformations)
 
-    @property
+    @cached_property
     def heads(self) -> tuple[str, ...]:
         """Its transformations as they are written."""
         return tuple(transformation.head for transformation in self.transformations)

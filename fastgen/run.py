@@ -61,7 +61,6 @@ def _generate(config: Config, todo: list[Shard], files: dict[str, File]) -> dict
 
     write.prepare(config)
     write.write_manifest(config, files.values(), complete=False)
-    write.write_chains(config)
     write.write_tokenizer(config)
     lock = Lock()
     total = sum(shard.stop - shard.start for shard in todo)
@@ -79,6 +78,7 @@ def _generate(config: Config, todo: list[Shard], files: dict[str, File]) -> dict
 
         with _interrupt_at_once():
             engine.prepare(config)
+            write.write_chains(config)
         local.run(config, todo, progress, finished)
     write.write_card(config, files.values(), display.show_first(config))
     write.write_manifest(config, files.values(), complete=True)

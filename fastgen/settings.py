@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
+import yaml
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fastgen.graph import Chain, Graph
-from fastgen.split import STRATEGIES, Length, Split, apportion, smallest, stream, weights
+from fastgen.split import Length, Split, apportion, smallest, stream, weights
+from fastgen.strategies import STRATEGIES, Pool, limited, share_out, unseen
 from fastgen.text.grammar import STEP, Grammar, count_of, refuse_spelling, refuse_task, template, word_of, words_of
 from fastgen.text.preamble import PREAMBLES
 
@@ -45,6 +47,11 @@ COLUMNS = (
 MOST_VERTICES = 16
 LARGEST = 65_536
 """The largest k and length: fields of 16 bits in a step code (`trace.LARGEST`)."""
+LARGEST_FILE = 2**18
+"""Bytes of a file of lists of chains. All chains of the graph with most of them take 100,000."""
+
+REJECTED = ("identity", "constant", "redundant")
+"""Kinds of chains that can be left out: flags of `Classes`."""
 
 CODECS: dict[str, tuple[int, range] | None] = {
     "zstd": (1, range(1, 23)),
@@ -63,11 +70,13 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class ChainLengths:
-    """How long chains are: min..max transformations, with a weight for each of these lengths."""
+    """How long chains are: min..max transformations, a weight for each of these lengths; and which are left out."""
 
     min: int
     max: int
     weights: tuple[Fraction, ...]
+    reject: tuple[str, ...]
+    """Flags of `Classes`: chains that have one of them are in no split."""
 
     @property
     def by_length(self) -> dict[int, Fraction]:
@@ -89,13 +98,28 @@ class SplitSet:
     """Its own lengths, or None for the config's."""
 
 
+Lists = tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
+"""Splits, and chains of each, as heads, in order."""
+
+
 @dataclass(frozen=True)
 class Splitting:
-    """The section `split`."""
+    """The section `split`. A key that its strategy has not is None."""
 
     strategy: str
     seed: int
     sets: tuple[SplitSet, ...]
+    parts: int | None
+    cut: int | None
+    file: Lists | None = field(hash=False)
+    """What the file says."""
+    rest: str | None
+    folds: int | None
+    fold: int | None
+    limit: tuple[tuple[str, int], ...]
+    """Splits, and the most chains that each may have."""
+    certified: bool
+    """Whether held-out examples are only such as no chain of the first split solves."""
 
 
 @dataclass(frozen=True)
@@ -168,11 +192,7 @@ class Config:
     @property
     def classes(self) -> Classes:
         """Which chains are the same function, at all lengths of the splits that have chains of their own."""
-        from fastgen import classes
-
-        lengths = [split.length for split in self.splits if split.of is None]
-        shortest, longest = min(length.min for length in lengths), max(length.max for length in lengths)
-        return classes.find(tuple(chain.transformations for chain in self.chains), self.k, shortest, longest)
+        return _classes(self.chains, self.k, [split.length for split in self.splits if split.of is None])
 
     def find(self, name: str) -> Split:
         """The split of that name. Raises ValueError where there is none."""
@@ -200,6 +220,7 @@ class Config:
                 "min": self.chain.min,
                 "max": self.chain.max,
                 "weights": [_number(weight) for weight in self.chain.weights],
+                "reject": list(self.chain.reject),
             },
             "split": {
                 "strategy": self.split.strategy,
@@ -213,6 +234,14 @@ class Config:
                     }
                     for record in self.split.sets
                 },
+                "parts": self.split.parts,
+                "cut": self.split.cut,
+                "file": None if self.split.file is None else _texts(self.split.file),
+                "rest": self.split.rest,
+                "folds": self.split.folds,
+                "fold": self.split.fold,
+                "limit": dict(self.split.limit),
+                "certified": self.split.certified,
             },
             "text": {"step": list(self.text.step), "preamble": self.text.preamble},
             "task": asdict(self.task),
@@ -250,6 +279,9 @@ def restore(identity: Mapping[str, Any], out: str) -> Config:
     if (version := values.pop("stream_version", None)) != STREAM_VERSION:
         rule = f"this fastgen makes stream version {STREAM_VERSION}; install the one that made the corpus"
         raise ConfigError(f"stream_version={_shown(version)}: {rule}")
+    split = values.get("split")
+    if isinstance(split, Mapping) and isinstance(split.get("file"), str):  # a corpus may not choose what is read
+        raise ConfigError(f"split.file={_shown(split['file'])}: an identity holds the lists themselves, not a path")
     return resolve(values | {"out": out, "workers": "auto"})
 
 
@@ -312,7 +344,9 @@ def _explain(error: Exception, known: Sequence[str]) -> str:
         if parent.rpartition(".")[2] == "length":
             return f"{key}: a range is given whole: {parent}={{min:4,max:9}}"
         in_set = re.fullmatch(r"split\.sets\.\w+", parent)
-        if name not in SET_KEYS if in_set else parent != "split.sets":  # a new split needs a +, as Hydra's text says
+        if (
+            name not in SET_KEYS if in_set else parent not in ("split.sets", "split.limit")
+        ):  # a split needs a +, as Hydra's text says
             siblings = [other.rpartition(".")[2] for other in known if other.rpartition(".")[0] == parent]
             return f"{key}: {_unknown('key', name, SET_KEYS if in_set else siblings or known)}"
     if isinstance(error, OverrideParseException):
@@ -333,8 +367,10 @@ def _explain(error: Exception, known: Sequence[str]) -> str:
 KEYS = (
     *("n", "k", "length", "seed", "out"),
     *("graph", "graph.layers", "graph.width", "graph.vertices"),
-    *("chain", "chain.min", "chain.max", "chain.weights"),
+    *("chain", "chain.min", "chain.max", "chain.weights", "chain.reject"),
     *("split", "split.strategy", "split.seed", "split.sets"),
+    *("split.parts", "split.cut", "split.file", "split.rest", "split.folds", "split.fold", "split.limit"),
+    "split.certified",
     *("text", "text.step", "text.preamble"),
     *("task", "task.prompt", "task.completion"),
     *("spelling", "spelling.words", "spelling.numbers"),
@@ -342,6 +378,8 @@ KEYS = (
     *("parquet", "parquet.codec", "parquet.level", "parquet.row_group"),
 )
 SET_KEYS = ("chains", "n", "of", "length")
+DESIGN_KEYS = ("parts", "cut", "file", "rest", "folds", "fold", "limit")
+"""Keys of the section `split` that may be left out: those of single strategies, and of designs over chains."""
 
 _MISSING = object()
 _NUMBER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*((\.[0-9]*)?(e[+-]?[0-9]{1,3})?|/0*[1-9][0-9]*)", re.IGNORECASE)
@@ -362,7 +400,7 @@ def _resolve(values: Mapping[str, Any], extra: Mapping[str, Callable[[Any], Any]
     n, k, length = fields["n"], fields["k"], fields["length"]
 
     fields["parquet"] = _parquet(faults, tree["parquet"])
-    fields["split"] = _split(faults, tree["split"], length)
+    fields["split"] = _split(faults, tree["split"], k, length)
     split = fields["split"]
     lengths = [record.length or length for record in split.sets] if split and length else None
     fields["graph"], layers = _graph(faults, tree["graph"], k, lengths)
@@ -375,11 +413,14 @@ def _resolve(values: Mapping[str, Any], extra: Mapping[str, Callable[[Any], Any]
     chains = graph.chains(chain.min, chain.max) if graph and chain else ()
 
     rows: Any = _rows(faults, n, split) if n and split else None
-    parts: Any = _parts(faults, split, chain, chains) if split and chains else None
+    ids = _not_rejected(faults, fields, chains) if split and chains and k and length else ()
+    parts: Any = _parts(faults, fields, chains, ids) if ids else None
+    if not faults:
+        fields |= {"chains": chains, "splits": _splits(split, length, chain, chains, len(ids), rows, parts)}
+        _refuse_uncertain(faults, fields)
     if faults:
         count = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise ConfigError("\n  ".join([f"{count} in the config", *faults]))
-    fields |= {"chains": chains, "splits": _splits(split, length, chain, chains, rows, parts)}
     fields["warnings"] = _warnings(fields)
     return Config(**fields), more
 
@@ -497,6 +538,20 @@ def columns_of(value: Any) -> tuple[str, ...]:
     return tuple(column for column in COLUMNS if column in value)
 
 
+def reject_of(value: Any) -> tuple[str, ...]:
+    """The reader of the kinds of chains that are left out."""
+    if not isinstance(value, list | tuple) or not all(kind in REJECTED for kind in value):
+        raise ValueError(f"must be a list of kinds of chains, any of {', '.join(REJECTED)}, such as [identity], or []")
+    return tuple(kind for kind in REJECTED if kind in value)
+
+
+def yes_or_no(value: Any) -> bool:
+    """The reader of true or false."""
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
 def workers_of(value: Any) -> int:
     """The reader of the number of workers: `auto` is the number of CPUs that this process may use."""
     if value == "auto":
@@ -537,11 +592,14 @@ def _parquet(faults: list[str], value: Any) -> Parquet | None:
     return Parquet(codec, level, row_group) if codec and row_group else None
 
 
-def _split(faults: list[str], value: Any, length: Length | None) -> Splitting | None:
+def _split(faults: list[str], value: Any, k: int | None, length: Length | None) -> Splitting | None:
     known = len(faults)
-    tree = _section(faults, "split", value, ("strategy", "seed", "sets"))
+    if isinstance(value, Mapping):
+        value = dict.fromkeys(DESIGN_KEYS) | dict(value)
+    tree = _section(faults, "split", value, ("strategy", "seed", "certified", "sets", *DESIGN_KEYS))
     strategy = _read(faults, "split.strategy", tree["strategy"], one_of("strategy", STRATEGIES))
     seed = _read(faults, "split.seed", tree["seed"], whole(0, 2**64 - 1))
+    certified = _read(faults, "split.certified", tree["certified"], yes_or_no)
     sets = tree["sets"]
     if not isinstance(sets, Mapping) or not sets:
         faults.append(f"split.sets={_shown(sets)}: must hold at least one split, such as {{train:{{chains:1}}}}")
@@ -562,7 +620,112 @@ def _split(faults: list[str], value: Any, length: Length | None) -> Splitting | 
     if None not in records and abs(total - 1) > Fraction(1, 10**9):
         given = ", ".join(f"{name} {_number(share)}" for name, share in shares.items())
         faults.append(f"split.sets: the shares of chains ({given}) sum to {_number(total)}; make them sum to 1")
-    return Splitting(strategy, seed, tuple(filter(None, records))) if len(faults) == known else None
+    lengths = [record.length or length for record in records if record] if length else None
+    design = _design(faults, tree, strategy, list(shares), k, lengths) if strategy else None
+    if len(faults) > known or design is None:
+        return None
+    return Splitting(strategy, seed, tuple(filter(None, records)), **design, certified=certified)
+
+
+def _design(
+    faults: list[str],
+    tree: Mapping[str, Any],
+    strategy: str,
+    names: Sequence[str],
+    k: int | None,
+    lengths: Sequence[Length] | None,
+) -> dict[str, Any]:
+    """The values of DESIGN_KEYS. `names` are the splits that have chains of their own."""
+
+    def file_of(value: Any) -> Lists:
+        return _lists(_yaml(value) if isinstance(value, str) else value, k, lengths)
+
+    def limit_of(value: Any) -> tuple[tuple[str, int], ...]:
+        form = "must map splits that have chains of their own to a number from 1, such as {train:50}"
+        if not isinstance(value, Mapping):
+            raise ValueError(form)
+        given = {name: most for name, most in value.items() if most is not None}
+        try:
+            return tuple((one_of("split", names)(name), whole(1, 2**16)(most)) for name, most in given.items())
+        except ValueError as rule:
+            raise ValueError(f"{form}; {rule}") from None
+
+    readers: dict[str, Callable[[Any], Any]] = {
+        "parts": whole(2, 4),
+        "cut": whole(1, MOST_VERTICES),
+        "file": file_of,
+        "rest": one_of("split", names),
+        "folds": whole(2, 1000),
+        "fold": whole(0, 999),
+        "limit": limit_of,
+    }
+    for owner, record in STRATEGIES.items():
+        for key in record.keys:
+            if tree[key] is not None and owner != strategy:
+                rule = f"is a key of strategy {owner}, and split.strategy={strategy}"
+                faults.append(f"split.{key}={_shown(tree[key])}: {rule}; split.{key}=null, or split.strategy={owner}")
+                readers[key] = lambda value: None
+    known = len(faults)
+    design = {key: _read(faults, f"split.{key}", tree[key], optional(reader)) for key, reader in readers.items()}
+    folds, fold = design["folds"], design["fold"]
+    if len(faults) == known and folds is None and fold is not None:
+        faults.append(f"split.fold={fold}: is one of split.folds, and that is null; split.folds=5, or split.fold=null")
+    if len(faults) == known and folds is not None and (fold is None or fold >= folds):
+        faults.append(f"split.fold={_shown(fold)}: must be a whole number from 0 to {folds - 1}; split.fold=0")
+    return design | {"limit": design["limit"] or ()}
+
+
+def _yaml(path: str) -> Any:
+    """What a YAML file of at most LARGEST_FILE bytes holds, without a tag and with every key once."""
+    try:
+        if not os.path.isfile(path):
+            raise ValueError("is no file; name a YAML file, as seen from the current folder")
+        with open(path, "rb") as file:
+            text = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise ValueError(f"can't be read: {error.strerror}") from None
+    if len(text) > LARGEST_FILE:
+        raise ValueError(f"is larger than {LARGEST_FILE} bytes, and no list of chains is; name another")
+    try:
+        value = yaml.safe_load(text)
+        keys = [key.value for key, _ in yaml.compose(text, yaml.SafeLoader).value] if isinstance(value, Mapping) else []
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: such as a date that there is not
+        raise ValueError(f"is not YAML: {' '.join(str(error).split())[:200]}") from None
+    if len(set(keys)) < len(keys):
+        raise ValueError("names a split twice; name each once")
+    return value
+
+
+def _lists(value: Any, k: int | None, lengths: Sequence[Length] | None) -> Lists:
+    """Lists of chains by split, of their texts: what a file holds, or an identity."""
+    form = "must hold lists of chains by split, such as {validation: [sort rank, cumsum reverse]}"
+    if not isinstance(value, Mapping):
+        raise ValueError(form)
+    heads: dict[str, str] = {}
+    refused = []
+    for name, chains in value.items():
+        if not isinstance(name, str) or not isinstance(chains, list | tuple):
+            raise ValueError(form)
+        for chain in chains:
+            if not isinstance(chain, str):
+                raise ValueError(f"{form}; {_shown(chain)} is no chain")
+            for head in {*chain.split()} - heads.keys():
+                try:
+                    heads[head] = transformation(head, k, lengths).head
+                except ValueError as rule:
+                    heads[head] = head
+                    refused.append(f"{name} has {_shown(head)}: {rule}")
+    if refused:
+        raise ValueError("; ".join(refused[:3]) + (f"; and {len(refused) - 3} more" if len(refused) > 3 else ""))
+    return tuple(
+        (name, tuple(sorted({tuple(heads[head] for head in chain.split()) for chain in chains})))
+        for name, chains in value.items()
+    )
+
+
+def _texts(lists: Lists) -> dict[str, list[str]]:
+    """What `_lists` reads back."""
+    return {name: list(map(" ".join, chains)) for name, chains in lists}
 
 
 def _split_set(
@@ -689,7 +852,8 @@ def transformation(head: Any, k: int | None, lengths: Sequence[Length] | None) -
 
 def _chain(faults: list[str], value: Any, layers: int | None) -> ChainLengths | None:
     known = len(faults)
-    tree = _section(faults, "chain", value, ("min", "max", "weights"))
+    tree = _section(faults, "chain", value, ("min", "max", "weights", "reject"))
+    reject = _read(faults, "chain.reject", tree["reject"], reject_of)
     most = layers or MOST_VERTICES
     longest = _read(faults, "chain.max", tree["max"], optional(_chain_length(most)))
     shortest = _read(faults, "chain.min", tree["min"], optional(_chain_length(most)))
@@ -717,7 +881,7 @@ def _chain(faults: list[str], value: Any, layers: int | None) -> ChainLengths | 
         return weights
 
     weights = _read(faults, "chain.weights", tree["weights"], weights_of)
-    return ChainLengths(shortest, longest, weights) if weights else None
+    return ChainLengths(shortest, longest, weights, reject) if weights else None
 
 
 def _chain_length(layers: int) -> Callable[[Any], int]:
@@ -841,21 +1005,69 @@ def _rows(faults: list[str], n: int, split: Splitting) -> dict[str, int] | None:
     return own | apportion(n - taken, shares)
 
 
+def _own_lengths(fields: Mapping[str, Any]) -> list[Length]:
+    """The lengths of the splits that have chains of their own."""
+    return [record.length or fields["length"] for record in fields["split"].sets if record.of is None]
+
+
+def _not_rejected(faults: list[str], fields: Mapping[str, Any], chains: tuple[Chain, ...]) -> tuple[int, ...]:
+    """The ids of the chains that `chain.reject` leaves."""
+    reject = fields["chain"].reject
+    if not reject:
+        return tuple(range(len(chains)))
+    classes = _classes(chains, fields["k"], _own_lengths(fields))
+    flags = [getattr(classes, kind) for kind in reject]
+    ids = tuple(i for i in range(len(chains)) if not any(flag[i] for flag in flags))
+    if not ids:
+        faults.append(f"chain.reject={_shown(reject)}: leaves none of the {len(chains)} chains; leave out fewer kinds")
+    return ids
+
+
 def _parts(
-    faults: list[str], split: Splitting, chain: ChainLengths, chains: tuple[Chain, ...]
-) -> dict[str, tuple[int, ...]]:
-    """The ids of the chains of each split that has chains of its own."""
-    by_length = chain.by_length
-    parts = STRATEGIES[split.strategy](chains, _shares(split.sets), split.seed)
-    for record in split.sets:
-        if record.chains is not None and not any(by_length[len(chains[i])] for i in parts[record.name]):
-            rule = (
+    faults: list[str], fields: Mapping[str, Any], chains: tuple[Chain, ...], ids: tuple[int, ...]
+) -> dict[str, tuple[int, ...]] | None:
+    """The ids of the chains of each split that has chains of its own, of those that are to be shared out."""
+    split, k = fields["split"], fields["k"]
+    lengths = _own_lengths(fields)
+    by_length = fields["chain"].by_length
+    pool = Pool(
+        chains,
+        ids,
+        _shares(split.sets),
+        split.seed,
+        lambda: _classes(chains, k, lengths).number,
+        parts=split.parts,
+        cut=split.cut,
+        file=None if split.file is None else dict(split.file),
+        rest=split.rest,
+    )
+    try:
+        parts = share_out(split.strategy, pool, split.folds, split.fold)
+    except ValueError as rule:
+        faults.append(f"split.strategy={split.strategy}: {rule}")
+        return None
+    for name, most in split.limit:
+        if most > (there := len(parts[name])):
+            faults.append(f"split.limit.{name}={most}: {name} has {there} chains; split.limit.{name}={there}, or null")
+            return None
+        parts[name] = limited(pool, parts[name], most)
+    for name, share in pool.shares.items():
+        if not any(by_length[len(chains[i])] for i in parts[name]):
+            why = (
                 f"would get none of the {len(chains)} chains; give it more, about {math.ceil(1e4 / len(chains)) / 1e4}"
             )
-            if parts[record.name]:
-                rule = "would get only chains of a length with weight 0; change chain.weights, or give it more"
-            faults.append(f"split.sets.{record.name}.chains={_number(record.chains)}: {rule}")
+            if parts[name]:
+                why = "would get only chains of a length with weight 0; change chain.weights, or give it more"
+            faults.append(f"split.sets.{name}.chains={_number(share)}: {why}")
     return parts
+
+
+def _classes(chains: Sequence[Chain], k: int, lengths: Sequence[Length]) -> Classes:
+    """Which chains are one function, for this k and vectors of these lengths."""
+    from fastgen import classes  # it compiles kernels, which no other key waits for
+
+    shortest, longest = min(length.min for length in lengths), max(length.max for length in lengths)
+    return classes.find(tuple(chain.transformations for chain in chains), k, shortest, longest)
 
 
 def _splits(
@@ -863,16 +1075,60 @@ def _splits(
     length: Length,
     chain: ChainLengths,
     chains: tuple[Chain, ...],
+    shared: int,
     rows: Mapping[str, int],
     parts: Mapping[str, tuple[int, ...]],
 ) -> tuple[Split, ...]:
+    first = split.sets[0].name
+
     def make(record: SplitSet) -> Split:
-        ids = parts[record.of or record.name]
-        probabilities = weights([chains[i] for i in ids], chain.by_length)
-        own = record.length or length
-        return Split(record.name, rows[record.name], own, ids, probabilities, record.of, stream(record.name))
+        owner = record.of or record.name
+        ids = parts[owner]
+        return Split(
+            name=record.name,
+            rows=rows[record.name],
+            length=record.length or length,
+            chains=ids,
+            weights=weights([chains[i] for i in ids], chain.by_length),
+            of=record.of,
+            stream=stream(record.name),
+            share=Fraction(len(ids), shared),
+            certified=split.certified and owner != first,
+        )
 
     return tuple(map(make, split.sets))
+
+
+CERTAIN = 1 / 32
+"""The least share of its vectors of one length that a chain of a certified split must have for its own, by TRIED."""
+TRIED = 1024
+MOST_LENGTHS = 16
+"""Of a range of lengths, these from the shortest on are tried, where chains coincide most, and the longest."""
+
+
+def _refuse_uncertain(faults: list[str], fields: Mapping[str, Any]) -> None:
+    """A chain that train equals on nearly every vector has hardly an example that train does not solve."""
+    train, *others = fields["splits"]
+    chains, k = fields["chains"], fields["k"]
+    for split in others:
+        if not split.certified:
+            continue
+        from fastgen import solve  # it compiles kernels, which no other key waits for
+
+        tree = solve.tree({i: chains[i] for i in train.chains}, k, split.length.max)
+        drawn = [chains[i] for i in _drawn(split)]
+        least: dict[str, str] = {}
+        for length in sorted({*range(split.length.min, split.length.max + 1)[:MOST_LENGTHS], split.length.max}):
+            shares = solve.share_solved(tree, drawn, length, TRIED)
+            for chain, share in zip(drawn, shares, strict=True):
+                if share > 1 - CERTAIN:
+                    least.setdefault(" ".join(chain.heads), f"at length {length} for {share:.0%} of the vectors")
+        if least:
+            listed = "; ".join(f"{chain} {where}" for chain, where in list(least.items())[:3])
+            more = f"; and {len(least) - 3} more" if len(least) > 3 else ""
+            rule = f"{train.name} gives the same as chains of {split.name}: {listed}{more}"
+            remedy = "split.strategy=functional, chain.reject=[redundant], or a larger k or length"
+            faults.append(f"split.certified=true: {rule}; {remedy}")
 
 
 def _shares(records: Iterable[SplitSet]) -> dict[str, Fraction]:
@@ -894,7 +1150,18 @@ def _warnings(fields: Mapping[str, Any]) -> tuple[str, ...]:
         pairs = vectors * sum(weight > 0 for weight in split.weights)
         if split.rows > pairs:
             lines.append(f"split {split.name}: {split.rows} rows of only {pairs} distinct pairs of vector and chain")
+    train, *others = fields["splits"]
+    for split in others:
+        if split.of is None and (places := unseen(fields["chains"], _drawn(split), _drawn(train))):
+            depths = sorted({depth for _, depth in places})
+            listed = (f"{', '.join(sorted(h for h, d in places if d == depth))} at depth {depth}" for depth in depths)
+            lines.append(f"split {split.name}: {train.name} never shows {'; '.join(listed)} (the first depth is 0)")
     return tuple(lines)
+
+
+def _drawn(split: Split) -> list[int]:
+    """The chains of a split that can occur in it."""
+    return [chain_id for chain_id, weight in zip(split.chains, split.weights, strict=True) if weight]
 
 
 # Words

@@ -1,16 +1,16 @@
-"""Chains and rows shared out among the splits, in exact arithmetic.
+"""Splits: what they are, and shares of anything in exact arithmetic.
 
-Both are apportioned by the divisor method of Sainte-Lague (Webster). It is house-monotone: with one row more no split
-gets fewer, so that a run of n is a prefix of every larger one. Rounding each share of n is not.
+Rows and chains are apportioned by the divisor method of Sainte-Lague (Webster). It is house-monotone: with one row more
+no split gets fewer, so that a run of n is a prefix of every larger one. Rounding each share of n is not.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import groupby, pairwise
+from itertools import pairwise
 
 from fastgen.graph import Chain
 
@@ -38,6 +38,8 @@ class Split:
     """The split whose chains it shares, or None where they are its own."""
     stream: int
     """32 bits for the random streams of its examples."""
+    share: Fraction
+    """Its part of all the chains that were shared out."""
     certified: bool = False
     """Whether its examples are only such as no chain of the first split solves."""
 
@@ -84,42 +86,6 @@ def smallest(shares: Mapping[str, Fraction]) -> int:
         else:
             low = middle + 1
     return low
-
-
-Strategy = Callable[[Sequence[Chain], Mapping[str, Fraction], int], dict[str, tuple[int, ...]]]
-
-STRATEGIES: dict[str, Strategy] = {}
-"""name -> function `(chains, shares, seed)` that gives every split of `shares` the ids of its chains."""
-
-
-def strategy(function: Strategy) -> Strategy:
-    """Declare a strategy, under the function's name."""
-    STRATEGIES[function.__name__] = function
-    return function
-
-
-@strategy
-def random(chains: Sequence[Chain], shares: Mapping[str, Fraction], seed: int) -> dict[str, tuple[int, ...]]:
-    """Every chain to one split, at random, in the same proportion at every length and exactly so over all.
-
-    Which chain goes where depends on the seed, on the heads of the chains of its length and on nothing else.
-    """
-
-    def key(chain_id: int) -> bytes:
-        text = " ".join(chains[chain_id].heads)
-        return hashlib.blake2b(text.encode(), key=seed.to_bytes(8, "little")).digest()
-
-    ids: dict[str, list[int]] = {name: [] for name in shares}
-    done = 0
-    by_length = sorted(range(len(chains)), key=lambda chain_id: len(chains[chain_id]))
-    for _, same_length in groupby(by_length, key=lambda chain_id: len(chains[chain_id])):
-        ordered = sorted(same_length, key=key)
-        before, after = apportion(done, shares), apportion(done + len(ordered), shares)
-        done += len(ordered)
-        rest = iter(ordered)
-        for name in shares:
-            ids[name] += [next(rest) for _ in range(after[name] - before[name])]
-    return {name: tuple(sorted(chosen)) for name, chosen in ids.items()}
 
 
 def weights(chains: Sequence[Chain], by_length: Mapping[int, Fraction]) -> tuple[Fraction, ...]:

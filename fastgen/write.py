@@ -454,9 +454,9 @@ Splits have disjoint sets of chains (`chains.parquet`), except a control, which 
 
 {ceilings}
 
-Several chains can map one `x` to one `y`, and no model can know which was meant: `ceiling` is the best accuracy in naming
-the chain, of a model that knows which chains the split has; `blind` of one that knows the graph alone. `several` is the
-share of examples that more than one chain explains, `by {first}` of those that a chain of `{first}` explains.
+Several chains can map one `x` to one `y`, and no model can know which was meant: `ceiling` is the best accuracy in
+naming the chain, of a model that knows which chains the split has; `blind` of one that knows the graph alone. `several`
+is the share of examples that more than one chain explains, `by {first}` of those that a chain of `{first}` explains.
 
 ## One example
 

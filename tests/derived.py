@@ -1,6 +1,6 @@
 """python tests/derived.py: write anew what is derived from the records and the config, and only kept for people.
 
-- README.md: the table of transformations, that of config keys, the grammar (each between its pair of comments)
+- README.md: the tables of transformations, strategies and config keys, the grammar (each between its pair of comments)
 - tests/golden/codes.txt: every code ever given. It only grows: files hold these codes.
 """
 
@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fastgen.settings import compose
+from fastgen.strategies import STRATEGIES
 from fastgen.text.grammar import ebnf
 from fastgen.transforms import RECORDS
 from fastgen.transforms.base import OWN_CODES, Record
@@ -47,6 +48,17 @@ def transformations() -> str:
         a, b, _ = record.roles
         rows.append((str(record.code), head, record.family, definition, step.rstrip("."), f"{a}, {b}"))
     return _table(("code", "written", "family", "definition", "a step (a, b, r)", "a, b are"), rows)
+
+
+def strategies() -> str:
+    """The Markdown table of strategies, from what their docstrings say."""
+    rows: list[tuple[str, ...]] = []
+    for name, record in STRATEGIES.items():
+        text = " ".join((record.function.__doc__ or "").split())
+        held, rest = text.split(" Constant: ")
+        constant, share = rest.split(" Share: ")
+        rows.append((f"`{name}`", held.rstrip("."), constant.rstrip("."), share.rstrip(".")))
+    return _table(("strategy", "shares out, or holds out", "constant", "share of the chains"), rows)
 
 
 def keys() -> str:
@@ -90,7 +102,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def readme(text: str) -> str:
     """README.md with its tables as they should be. Raises ValueError where a table's place is missing."""
-    parts = {"transformations": transformations(), "keys": keys(), "grammar": grammar()}
+    parts = {"transformations": transformations(), "strategies": strategies(), "keys": keys(), "grammar": grammar()}
     for name, table in parts.items():
         opening, closing = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, found, rest = text.partition(opening)

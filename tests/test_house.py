@@ -20,7 +20,7 @@ ORDER = (
     *("jit", "trace", "modular", "lanes", "rng"),
     *("transforms.base", "transforms.elementwise", "transforms.scan", "transforms.permute", "transforms.order"),
     *("transforms", "testing"),
-    *("graph", "solve", "classes", "split", "text", "text.grammar", "text.preamble", "settings"),
+    *("graph", "solve", "classes", "split", "strategies", "text", "text.grammar", "text.preamble", "settings"),
     *("text.render", "text.parse", "text.tokens", "text.tokenizer"),
     *("sample", "engine", "ceiling", "write", "shard", "launch", "launch.local", "display"),
     *("run", "show", "search"),

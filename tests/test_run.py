@@ -203,10 +203,10 @@ def test_without_a_cache_for_compiled_code(tmp_path, uncached):
 
 @posix
 def test_an_interrupt_while_kernels_are_compiled(tmp_path, uncached):
-    """Compiling begins when chains.parquet is there. An exception raised inside LLVM's callbacks would be lost."""
+    """Compiling begins when tokenizer.json is there. An exception raised inside LLVM's callbacks would be lost."""
     arguments, options = command("run", "n=3000", "out=out", cwd=tmp_path, **uncached)
     running = subprocess.Popen(arguments, **options, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    interrupted(running, "chains.parquet", tmp_path / "out")
+    interrupted(running, "tokenizer.json", tmp_path / "out")
     assert not list((tmp_path / "out").rglob("data/*/*"))
 
 

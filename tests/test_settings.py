@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import hydra
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 from fastgen import trace
@@ -31,6 +32,7 @@ from fastgen.settings import (
     whole,
 )
 from fastgen.split import apportion, stream
+from fastgen.strategies import STRATEGIES
 from fastgen.transforms import RECORDS
 
 GRAPHS = sorted(path.stem for path in (CONF / "graph").glob("*.yaml"))
@@ -74,6 +76,7 @@ def faults_of(tree):
 
 TRAIN = {"chains": 1}
 OWN = {"chains": 0.5, "n": 10}
+EXPLICIT = {"split__strategy": "explicit", "split__rest": "train", "split__file": {"validation": ["sort rank"]}}
 
 FAULTS = [
     # the change, the start of the one line of message, and what else it says
@@ -196,6 +199,73 @@ FAULTS = [
     ({"split__sets__seen": {"of": "train", "n": 5, "chains": 0.1}}, "split.sets.seen.chains=0.1: ", "chains: null"),
     ({"split__sets__train__length": 0}, "split.sets.train.length=0: ", "from 1"),
     ({"split__sets": {"seen": {"of": "train", "n": 5}, "train": TRAIN}}, "split.sets.seen: the first split", ""),
+    # strategies and designs
+    ({"split__strategy": "parts"}, "split.strategy=parts: needs split.parts, ", "split.parts=2, 3 or 4"),
+    ({"split__parts": 2}, "split.parts=2: is a key of strategy parts, and split.strategy=random; ", "split.parts=null"),
+    ({"split__cut": "x"}, "split.cut=x: is a key of strategy length, ", "or split.strategy=length"),
+    ({"split__rest": "train"}, "split.rest=train: is a key of strategy explicit, ", "split.rest=null"),
+    ({"split__strategy": "parts", "split__parts": 5}, "split.parts=5: ", "from 2 to 4"),
+    ({"split__strategy": "length", "split__cut": 4}, "split.strategy=length: split.cut=4 has no chain", "split.cut=3"),
+    (
+        {"split__strategy": "length", "split__cut": 3, "chain__weights": [1, 1, 0]},
+        "split.sets.validation.chains=0.2: would get only chains of a length with weight 0",
+        "",
+    ),
+    ({"split__strategy": "order"}, "split.strategy=order: no two transformations come in both orders", "repeated"),
+    ({"split__strategy": "new_context"}, "split.strategy=new_context: no chain is a single", "; chain.min=1"),
+    (
+        {"split__strategy": "length", "split__cut": 3, "split__sets": {"train": TRAIN}},
+        "split.strategy=length: has no split to hold chains out for beside train",
+        "+split.sets.validation.chains=0.2",
+    ),
+    ({"split__folds": 1}, "split.folds=1: ", "from 2 to 1000"),
+    ({"split__folds": 5}, "split.fold=null: ", "from 0 to 4; split.fold=0"),
+    ({"split__folds": 5, "split__fold": 5}, "split.fold=5: ", "from 0 to 4; split.fold=0"),
+    ({"split__fold": 1}, "split.fold=1: is one of split.folds, and that is null", "split.folds=5, or split.fold=null"),
+    ({"split__folds": 500, "split__fold": 1}, "split.strategy=random: would leave 68 of 500 folds without", "lower"),
+    (
+        {"split__strategy": "length", "split__cut": 3, "split__folds": 5, "split__fold": 0},
+        "split.strategy=length: has no folds",
+        "one of random, functional, hash",
+    ),
+    ({"split__limit": 50}, "split.limit=50: ", "such as {train:50}"),
+    ({"split__limit__train": 0}, "split.limit={train:0}: ", "from 1 to"),
+    ({"split__limit": {"trian": 50}}, "split.limit={trian:50}: ", "the nearest is train"),
+    ({"split__limit__train": 400}, "split.limit.train=400: train has 346 chains", "split.limit.train=346, or null"),
+    # lists of chains
+    ({"split__strategy": "explicit"}, "split.strategy=explicit: needs split.file, ", "split.file=mine.yaml"),
+    (EXPLICIT | {"split__file": "missing.yaml"}, "split.file=missing.yaml: is no file", "name a YAML file"),
+    (EXPLICIT | {"split__file": 5}, "split.file=5: must hold lists of chains by split", "{validation: [sort rank"),
+    (EXPLICIT | {"split__file": {"validation": "sort rank"}}, "split.file={validation:sort rank}: must hold lists", ""),
+    (EXPLICIT | {"split__file": {"validation": [["sort"]]}}, "split.file=", "[sort] is no chain"),
+    (
+        EXPLICIT | {"split__file": {"validation": ["sort rnk", "add cumsum"]}},
+        "split.file=",
+        "rnk: unknown transformation",
+    ),
+    (
+        EXPLICIT | {"split__file": {"validation": ["sort rnk", "add cumsum"]}},
+        "split.file=",
+        "add: add needs an argument",
+    ),
+    (
+        EXPLICIT | {"split__file": {"validation": ["rank sort"]}},
+        "split.strategy=explicit: the file has chains that",
+        "(rank sort)",
+    ),
+    (EXPLICIT | {"split__file": {"validation": [""]}}, "split.strategy=explicit: the file has chains that", ""),
+    (
+        EXPLICIT | {"split__file": {"test": ["sort rank"]}},
+        "split.strategy=explicit: the file names splits that",
+        "(test)",
+    ),
+    (EXPLICIT | {"split__file": {}}, "split.strategy=explicit: the file gives splits no chain (validation)", ""),
+    (EXPLICIT | {"split__rest": "test"}, "split.rest=test: unknown split", "known: train, validation"),
+    (
+        EXPLICIT | {"split__rest": None},
+        "split.strategy=explicit: the file lacks chains (sort cumsum, sort difference, sort evens_first and 428 more)",
+        "it gives splits no chain (train); split.rest=train takes the chains that it lacks",
+    ),
 ]
 
 
@@ -293,15 +363,44 @@ def test_shares_are_exact():
     ]
 
 
+def works(split):
+    """On which graphs, and with which overrides, the comment of a file in conf/split says that it works."""
+    comment = (CONF / "split" / f"{split}.yaml").read_text().replace("\n#", "")
+    graphs, overrides = re.search(
+        rf"Works on (every graph|graph=[\w, ]+): (split={split}[^\s]*?( \S+=\S+?)*)\.\s", comment
+    ).group(1, 2)
+    return GRAPHS if graphs == "every graph" else graphs.removeprefix("graph=").split(", "), overrides.split()
+
+
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_every_group_runs_with_no_other_override_and_survives_a_manifest(graph, split):
-    config = compose(f"graph={graph}", f"split={split}")
-    assert not config.warnings
+def test_every_group_runs_as_its_file_says_and_survives_a_manifest(graph, split, tmp_path, monkeypatch):
+    graphs, overrides = works(split)
+    monkeypatch.chdir(tmp_path)
+    if split == "explicit":
+        write_lists(tmp_path / "mine.yaml", graph)
+    if graph not in graphs:
+        with pytest.raises(ConfigError, match=rf"a fault in the config\n  split.strategy={split}: \S.*; \S"):
+            compose(*overrides, f"graph={graph}")
+        return
+    config = compose(*overrides, f"graph={graph}")
+    (tmp_path / "mine.yaml").unlink(missing_ok=True)
+    assert all("train never shows" in warning for warning in config.warnings)
+    # By design, or where a transformation begins two chains of a thousand, as the last but one layer of deep does.
+    assert not config.warnings or split in ("length", "new_context") or graph == "deep"
+    assert not config.warnings or split not in ("parts", "order")
     assert sum(part.rows for part in config.splits) == config.n
     identity = json.loads(json.dumps(config.identity()))
     assert restore(identity, "out") == config
     assert hash(config) == hash(restore(identity, "out"))
+
+
+def write_lists(path, graph, every=3):
+    """A file for split=explicit: every third chain in validation."""
+    chains = [" ".join(chain.heads) for chain in compose(f"graph={graph}").chains]
+    lists = {"train": [chain for i, chain in enumerate(chains) if i % every], "validation": chains[::every]}
+    path.write_text(yaml.safe_dump(lists))
+    return lists
 
 
 def test_shapes_of_the_graphs():
@@ -309,6 +408,7 @@ def test_shapes_of_the_graphs():
     assert {name: (config.graph.layers, config.graph.width, len(config.chains)) for name, config in shapes.items()} == {
         "default": (4, 4, 432),
         "mixed": (4, 4, 432),
+        "repeated": (4, 4, 416),
         "deep": (8, 2, 988),
         "wide": (2, 8, 64),
         "small": (2, 2, 4),
@@ -630,5 +730,6 @@ def test_comments_name_every_choice():
         name in text.partition("hydra:")[0]
         for name in (*GRAPHS, *SPLITS, *TEXTS, *TASKS, *SPELLINGS, *CODECS, *COLUMNS)
     )
+    assert all(name in (CONF / "split/default.yaml").read_text() for name in STRATEGIES)
     figures = (CONF / "graph" / "default.yaml").read_text()
     assert all(figure in figures for figure in ("93 %", "52 %", "73 %"))

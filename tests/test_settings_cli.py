@@ -136,8 +136,8 @@ def test_help_is_ours_and_imports_no_numba(fastgen, python, tmp_path, command):
     assert done.stdout.startswith(f"python -m fastgen.{command}: ")
     for text in (
         "  n=1_000_000 ",
-        "graph: deep, default, mixed, small, wide",
-        "split: controls, default",
+        "graph: deep, default, mixed, repeated, small, wide",
+        "split: controls, default, explicit, functional, hash, length, new_context, order, parts",
         "text: full, names, result",
         "task: direct, execute, infer, plan",
         "spelling: letters, numbers",

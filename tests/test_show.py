@@ -72,9 +72,9 @@ def test_the_command(tmp_path):
         ["4", "256", "256"],
     ]
     assert lines[10:13] == [
-        ["split", "examples", "chains", "length", "chains", "of"],
-        ["train", "4,000", "346", "8"],
-        ["validation", "1,000", "86", "8"],
+        ["split", "examples", "chains", "share", "asked", "length", "chains", "of"],
+        ["train", "4,000", "346", "80.1%", "80.0%", "8"],
+        ["validation", "1,000", "86", "19.9%", "20.0%", "8"],
     ]
     found = shown(done.stdout)
     assert list(found) == ["train 0", "train 1", "validation 0", "validation 1"]
@@ -88,7 +88,7 @@ def test_the_command(tmp_path):
 )
 def test_examples(overrides, capsys):
     config = compose(*overrides)
-    job(config, 3, None)
+    job(config, 3, None, False)
     found = shown(capsys.readouterr().out)
     assert list(found) == [f"{split.name} {index}" for split in config.splits for index in range(3)]
     for title, printed in found.items():
@@ -98,14 +98,14 @@ def test_examples(overrides, capsys):
 
 def test_no_example_that_a_split_does_not_have(capsys):
     config = compose("n=5", "split.sets.validation.n=1")
-    job(config, 3, None)
+    job(config, 3, None, False)
     assert list(shown(capsys.readouterr().out)) == ["train 0", "train 1", "train 2", "validation 0"]
-    job(config, 0, None)
+    job(config, 0, None, False)
     assert shown(capsys.readouterr().out) == {}
 
 
 def test_paths_that_spell_one_chain_are_counted(capsys):
-    job(compose("graph={layers:2,width:2,vertices:[sort,sort,rank,reverse]}", "chain.min=1"), 0, None)
+    job(compose("graph={layers:2,width:2,vertices:[sort,sort,rank,reverse]}", "chain.min=1"), 0, None, False)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["1", "4", "3"] in lines
     assert ["2", "4", "2"] in lines
@@ -114,8 +114,8 @@ def test_paths_that_spell_one_chain_are_counted(capsys):
 def test_splits_with_ranges_and_controls():
     text = show_splits(compose("split=controls"))
     assert [line.split() for line in text.splitlines()[1:]] == [
-        ["train", "940,000", "346", "8"],
-        ["validation", "20,000", "86", "8"],
+        ["train", "940,000", "346", "80.1%", "80.0%", "8"],
+        ["validation", "20,000", "86", "19.9%", "20.0%", "8"],
         ["seen", "20,000", "346", "8", "train"],
         ["longer", "20,000", "346", "9-16", "train"],
     ]
@@ -144,11 +144,11 @@ def test_an_example_by_hand():
 
 def test_tokens_are_counted(capsys):
     """118.0 is 18 of the prompt, 1 of the end, and 33 per transformation, of 2, 3 or 4 with equal weights."""
-    job(compose(), 0, None)
+    job(compose(), 0, None, False)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["train", "118.0", "151"] in lines
     assert ["validation", "118.0", "151"] in lines
-    job(compose("length=100"), 0, None)
+    job(compose("length=100"), 0, None, False)
     assert "trainers cut at 1,024" in capsys.readouterr().out
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import pyarrow as pa
@@ -173,7 +174,7 @@ def test_pages_have_checksums(corpus, tmp_path):
 
 
 def test_files_have_no_nulls(corpus):
-    for path in [*(corpus[0] / "data").rglob("*.parquet"), corpus[0] / "chains.parquet"]:
+    for path in (corpus[0] / "data").rglob("*.parquet"):
         schema = pq.ParquetFile(path).schema
         assert all(
             schema.column(i).max_definition_level <= schema.column(i).max_repetition_level for i in range(len(schema))
@@ -184,7 +185,7 @@ def test_chains(corpus):
     out, config = corpus
     found = pq.read_table(out / "chains.parquet")
     assert found.schema.names == ["chain_id", "chain", "length", "split", "paths"]
-    assert not any(field.nullable for field in found.schema)
+    assert [field.name for field in found.schema if field.nullable] == ["split"]
     assert found.schema.field("chain").type.value_type == pa.string()
     assert found["chain_id"].to_pylist() == list(range(432))
     for row, chain in zip(found.to_pylist(), config.chains, strict=True):
@@ -203,6 +204,12 @@ def test_splits_are_disjoint_over_the_files(tmp_path, overrides):
     for split, chains in found.items():
         assert chains
         assert {owner[chain] for chain in chains} == {split}
+
+
+def test_a_chain_beyond_a_limit_is_in_no_split(tmp_path):
+    make(tmp_path, "n=3000", "split.limit.train=50")
+    owners = pq.read_table(tmp_path / "chains.parquet")["split"].to_pylist()
+    assert Counter(owners) == {"train": 50, None: 296, "validation": 86}
 
 
 def test_controls_have_the_chains_of_train_and_other_examples(controls):
