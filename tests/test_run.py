@@ -63,9 +63,9 @@ def test_the_summary(corpus):
     folder, done = corpus
     lines = done.stdout.splitlines()
     assert [line.split() for line in lines[:3]] == [
-        ["split", "examples", "chains", "length", "chains", "of"],
-        ["train", "2,400", "346", "8"],
-        ["validation", "600", "86", "8"],
+        ["split", "examples", "chains", "share", "asked", "length", "chains", "of"],
+        ["train", "2,400", "346", "80.1%", "80.0%", "8"],
+        ["validation", "600", "86", "19.9%", "20.0%", "8"],
     ]
     assert "4 files, " in lines[4]
     assert "examples/s" in lines[4]

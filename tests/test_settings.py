@@ -30,6 +30,7 @@ from fastgen.settings import (
     resolve,
     restore,
     whole,
+    yes_or_no,
 )
 from fastgen.split import apportion, stream
 from fastgen.strategies import STRATEGIES
@@ -615,13 +616,13 @@ def run_command(monkeypatch, job, *overrides, **extra):
 
 def test_command_gives_the_job_the_config_and_the_extra_keys(monkeypatch):
     seen = []
-    extra = {"examples": whole(0, 10), "tokenizer": optional(str)}
+    extra = {"examples": whole(0, 10), "tokenizer": optional(str), "ceiling": yes_or_no}
     run_command(monkeypatch, lambda *given, **more: seen.append((given, more)), "k=7", **extra)
-    assert seen == [((compose("k=7"),), {"examples": 3, "tokenizer": None})]
+    assert seen == [((compose("k=7"),), {"examples": 3, "tokenizer": None, "ceiling": False})]
 
 
 def test_faults_of_extra_keys_are_among_the_others(monkeypatch, capsys):
-    extra = {"examples": whole(0, 10), "tokenizer": optional(str)}
+    extra = {"examples": whole(0, 10), "tokenizer": optional(str), "ceiling": yes_or_no}
     with pytest.raises(SystemExit) as caught:
         run_command(monkeypatch, lambda config, **more: None, "k=1", "examples=-1", **extra)
     assert caught.value.code == 2

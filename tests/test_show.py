@@ -157,7 +157,7 @@ def test_tokens_of_ones_own_tokenizer(tmp_path, capsys):
     config = compose("n=500", "spelling=letters", "text=result")
     for name, text in files_of(config.grammar).items():
         (tmp_path / name).write_text(text)
-    job(config, 0, str(tmp_path / "tokenizer.json"))
+    job(config, 0, str(tmp_path / "tokenizer.json"), False)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     counts = [len("".join(render(example(config, "train", index), config)).split()) for index in range(400)]
     assert ["train", f"{sum(counts) / 400:.1f}", str(max(counts))] in lines

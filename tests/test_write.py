@@ -184,7 +184,8 @@ def test_files_have_no_nulls(corpus):
 def test_chains(corpus):
     out, config = corpus
     found = pq.read_table(out / "chains.parquet")
-    assert found.schema.names == ["chain_id", "chain", "length", "split", "paths"]
+    functions = ["class", "canonical", "decided", "identity", "constant", "redundant"]
+    assert found.schema.names == ["chain_id", "chain", "length", "split", "paths", *functions]
     assert [field.name for field in found.schema if field.nullable] == ["split"]
     assert found.schema.field("chain").type.value_type == pa.string()
     assert found["chain_id"].to_pylist() == list(range(432))
