@@ -38,16 +38,23 @@ def ceiling(config: Config, split: Split) -> Ceiling:
     In a certified one, chains count by their weights, though those that are certified less often stand for more of it.
     """
     config = replace(config, columns=("x", "y"))
-    whole = everything(config)
-    ours, graph = _by_chain(config, split), _by_chain(config, whole)
-    train = _by_chain(config, config.splits[0]) > 0
     rows = Rows(config, SAMPLE)
     fill(rows, config, split, 0, SAMPLE)
-    offsets = rows.offsets[: SAMPLE + 1]
-    found = np.zeros(SAMPLE, np.uint16)
-    by_train = np.zeros(SAMPLE, np.bool_)
-    total, best, likely, ties, right = np.zeros((5, SAMPLE))
-    for row, chain in solve.pairs(tree(config), rows.x, rows.y, offsets):
+    return ceiling_of(config, split, rows.x, rows.y, rows.offsets[: SAMPLE + 1])
+
+
+def ceiling_of(config: Config, split: Split, x: Any, y: Any, offsets: Any) -> Ceiling:
+    """The ceiling of these rows of a split (arguments as of `solve.pairs`), whose chains have the split's weights.
+
+    Nobody is right where no chain of the split maps x to y.
+    """
+    ours, graph = _by_chain(config, split), _by_chain(config, everything(config))
+    train = _by_chain(config, config.splits[0]) > 0
+    count = offsets.size - 1
+    found = np.zeros(count, np.uint16)
+    by_train = np.zeros(count, np.bool_)
+    total, best, likely, ties, right = np.zeros((5, count))
+    for row, chain in solve.pairs(tree(config), x, y, offsets):
         np.add.at(found, row, 1)
         by_train[row[train[chain]]] = True
         np.add.at(total, row, ours[chain])
@@ -56,9 +63,10 @@ def ceiling(config: Config, split: Split) -> Ceiling:
         guess = graph[chain] == likely[row]
         np.add.at(ties, row, guess)
         np.add.at(right, row, guess * ours[chain])
+    ours_too = total > 0
     return Ceiling(
-        best=float((best / total).mean()),
-        blind=float((right / ties / total).mean()),
+        best=float((best[ours_too] / total[ours_too]).sum() / count),
+        blind=float((right[ours_too] / ties[ours_too] / total[ours_too]).sum() / count),
         several=float((found > 1).mean()),
         train=float(by_train.mean()),
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fastgen.engine import Example, example
+from fastgen.findings import Audit, Finding
 from fastgen.settings import Config
 from fastgen.split import contained
 from fastgen.text.render import render
@@ -112,6 +113,56 @@ def show_ceilings(config: Config) -> str:
     """What can be reached on each split, because several chains explain an example."""
     header, rows = ceilings(config)
     return columns([header, *rows])
+
+
+def show_audit(audit: Audit) -> str:
+    """An audit: a line per finding, what is broken marked, and the verdict."""
+    lines: list[Sequence[str]] = [["", "", "found", "expected", "p", "at most", ""]]
+    before: tuple[str, ...] = ()
+    for finding in audit.findings:
+        broken = audit.breaks(finding)
+        lines.append(
+            [
+                ", ".join(finding.splits) if finding.splits != before else "",
+                finding.what,
+                _found(finding, finding.found),
+                _expected(finding.expected),
+                "" if finding.p is None else f"{finding.p:.1g}",
+                "" if finding.limit is None else _found(finding, finding.limit),
+                "BROKEN" if broken else "",
+            ]
+        )
+        before = finding.splits
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    left = (0, 1, 6)
+    table = [
+        "  ".join(
+            cell.ljust(width) if place in left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    if audit.slices > 1:
+        part = f"One in {audit.slices:,} of x, examples and (x, y) is compared, by a hash"
+        table.append(
+            f"\n{part}: the numbers are of that part. A share s of m of them is off by about sqrt(s (1-s) / m)."
+        )
+    tested = f"{audit.tests} tests; chance is ruled out below p = {audit.least:.1g}"
+    verdict = f"broken: {len(audit.broken)} of {len(audit.findings)} lines" if audit.broken else "holds"
+    return "\n".join([*table, "", f"{verdict} ({tested})"])
+
+
+def _expected(number: float | None) -> str:
+    if number is None:
+        return ""
+    return f"{number:,}" if isinstance(number, int) else f"{number:,.1f}"
+
+
+def _found(finding: Finding, number: float) -> str:
+    """A number as its unit is read."""
+    if finding.unit == "share":
+        return f"{number:.2%}"
+    return f"{number:,.1f}" if finding.unit == "chi-square" else f"{number:,.0f}"
 
 
 def columns(rows: Iterable[Sequence[Any]]) -> str:

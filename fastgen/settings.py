@@ -292,6 +292,49 @@ def command(root: str, job: Callable[..., None], **extra: Callable[[Any], Any]) 
     function that reads its value (such as `whole(0, 100)`). A fault of the config, found here, by Hydra or by the job
     (ConfigError), is one message and exit code 2; an interrupt is exit code 130. Every other error of the job passes.
     """
+
+    def with_config(values: dict[str, Any]) -> None:
+        config, more = _resolve(values, extra)
+        for warning in config.warnings:
+            print(f"fastgen: warning: {warning}", file=sys.stderr)
+        job(config, **more)
+
+    _main(root, with_config, (*KEYS, *extra))
+
+
+def corpus_command(root: str, job: Callable[..., None], readers: Mapping[str, Any]) -> None:
+    """The command line of a module that reads a written corpus, so that its keys are no config's: `job(**values)`.
+
+    `readers` are the keys of `conf/<root>.yaml`, each with the function that reads its value; a section is a mapping
+    of such, and the job gets a mapping. Faults, exit codes and errors are as in `command`.
+    """
+
+    def with_values(values: dict[str, Any]) -> None:
+        faults: list[str] = []
+        read = _values(faults, "", values, readers)
+        _raise(faults)
+        job(**read)
+
+    sections = {key: value for key, value in readers.items() if isinstance(value, Mapping)}
+    _main(root, with_values, (*readers, *(f"{key}.{name}" for key, section in sections.items() for name in section)))
+
+
+def _values(faults: list[str], key: str, values: Any, readers: Mapping[str, Any]) -> dict[str, Any]:
+    tree = _section(faults, key, values, tuple(readers))
+    prefix = key and f"{key}."
+    return {
+        name: _values(faults, f"{prefix}{name}", tree[name], reader)
+        if isinstance(reader, Mapping)
+        else _read(faults, f"{prefix}{name}", tree[name], reader)
+        for name, reader in readers.items()
+    }
+
+
+def _main(root: str, job: Callable[[dict[str, Any]], None], known: Sequence[str]) -> None:
+    """Compose `conf/<root>.yaml` with the command line, and give its values to the job; errors as in `command`.
+
+    `known` are the keys that there are, for the nearest to an unknown one.
+    """
     gc.set_threshold(100_000)  # at the usual 700, collections take a tenth of the start-up, and find nothing
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     inside = False
@@ -301,10 +344,7 @@ def command(root: str, job: Callable[..., None], **extra: Callable[[Any], Any]) 
         nonlocal inside
         inside = True
         try:
-            config, more = _resolve(_container(values), extra)
-            for warning in config.warnings:
-                print(f"fastgen: warning: {warning}", file=sys.stderr)
-            job(config, **more)
+            job(_container(values))
         except ConfigError as error:
             _refuse(error)
         inside = False
@@ -316,7 +356,7 @@ def command(root: str, job: Callable[..., None], **extra: Callable[[Any], Any]) 
         except Exception as error:
             if inside:
                 raise
-            _refuse(_explain(error, (*KEYS, *extra)))
+            _refuse(_explain(error, known))
         except KeyboardInterrupt:
             print("\nfastgen: interrupted", file=sys.stderr)
             sys.exit(130)
@@ -418,11 +458,15 @@ def _resolve(values: Mapping[str, Any], extra: Mapping[str, Callable[[Any], Any]
     if not faults:
         fields |= {"chains": chains, "splits": _splits(split, length, chain, chains, len(ids), rows, parts)}
         _refuse_uncertain(faults, fields)
+    _raise(faults)
+    fields["warnings"] = _warnings(fields)
+    return Config(**fields), more
+
+
+def _raise(faults: list[str]) -> None:
     if faults:
         count = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise ConfigError("\n  ".join([f"{count} in the config", *faults]))
-    fields["warnings"] = _warnings(fields)
-    return Config(**fields), more
 
 
 def _section(

@@ -22,8 +22,9 @@ ORDER = (
     *("transforms", "testing"),
     *("graph", "solve", "classes", "split", "strategies", "text", "text.grammar", "text.preamble", "settings"),
     *("text.render", "text.parse", "text.tokens", "text.tokenizer"),
-    *("sample", "engine", "ceiling", "write", "shard", "launch", "launch.local", "display"),
-    *("run", "show", "search"),
+    *("sample", "engine", "ceiling", "write", "shard", "launch", "launch.local"),
+    *("chance", "corpus", "overlap", "findings", "display"),
+    *("run", "show", "search", "audit"),
 )
 """From the ground to the roof: a module imports only from those before it. The package itself is lazy, and any may ask
 its version."""

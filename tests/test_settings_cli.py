@@ -145,6 +145,29 @@ def test_help_is_ours_and_imports_no_numba(fastgen, python, tmp_path, command):
     ):
         assert text in done.stdout
     assert ("  examples=3 " in done.stdout) == (command == "show")
+    imports_no_numba(python, command)
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_of_a_command_that_reads_a_corpus(fastgen, python, tmp_path):
+    done = fastgen("audit", "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("python -m fastgen.audit: ")
+    for text in (
+        "  data=out ",
+        "  out=null ",
+        "  memory=",
+        "  max.pairs=null ",
+        "  max.functional=null ",
+        "  max.contained=",
+    ):
+        assert text in done.stdout
+    assert "graph" not in done.stdout
+    imports_no_numba(python, "audit")
+    assert not list(tmp_path.iterdir())
+
+
+def imports_no_numba(python, command):
     script = f"""if True:
         import runpy, sys
         sys.argv = ["run", "--help"]
@@ -155,7 +178,6 @@ def test_help_is_ours_and_imports_no_numba(fastgen, python, tmp_path, command):
         sys.exit(any(name in sys.modules for name in ("numba", "pyarrow")))
     """
     assert python("-c", script).returncode == 0
-    assert not list(tmp_path.iterdir())
 
 
 JOB = """
@@ -246,5 +268,11 @@ def test_shell_completion(job, tmp_path):
 
 def test_the_folder_of_configs_is_beside_or_inside_the_package():
     assert CONF.name == "conf"
-    assert {path.name for path in CONF.glob("*.yaml")} == {"common.yaml", "run.yaml", "show.yaml"}
+    assert {path.name for path in CONF.glob("*.yaml")} == {
+        "bare.yaml",
+        "common.yaml",
+        "run.yaml",
+        "show.yaml",
+        "audit.yaml",
+    }
     assert sys.modules["fastgen.settings"].PACKAGE in (CONF.parent, CONF.parent / "fastgen")
