@@ -750,9 +750,9 @@ def _lists(value: Any, k: int | None, lengths: Sequence[Length] | None) -> Lists
     for name, chains in value.items():
         if not isinstance(name, str) or not isinstance(chains, list | tuple):
             raise ValueError(form)
+        if not all(isinstance(chain, str) for chain in chains):  # not shown: by its aliases, YAML can be endless
+            raise ValueError(f"{form}; a chain is a text")
         for chain in chains:
-            if not isinstance(chain, str):
-                raise ValueError(f"{form}; {_shown(chain)} is no chain")
             for head in {*chain.split()} - heads.keys():
                 try:
                     heads[head] = transformation(head, k, lengths).head

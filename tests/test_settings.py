@@ -1,6 +1,7 @@
 """The rules about values: each fault alone, what is canonical, what is derived, and the way to a manifest and back."""
 
 import json
+import random as python_random
 import re
 import sys
 from fractions import Fraction
@@ -18,6 +19,7 @@ from fastgen.settings import (
     CONF,
     KEYS,
     LARGEST,
+    LARGEST_FILE,
     SET_KEYS,
     ConfigError,
     Length,
@@ -238,7 +240,7 @@ FAULTS = [
     (EXPLICIT | {"split__file": "missing.yaml"}, "split.file=missing.yaml: is no file", "name a YAML file"),
     (EXPLICIT | {"split__file": 5}, "split.file=5: must hold lists of chains by split", "{validation: [sort rank"),
     (EXPLICIT | {"split__file": {"validation": "sort rank"}}, "split.file={validation:sort rank}: must hold lists", ""),
-    (EXPLICIT | {"split__file": {"validation": [["sort"]]}}, "split.file=", "[sort] is no chain"),
+    (EXPLICIT | {"split__file": {"validation": [["sort"]]}}, "split.file=", "a chain is a text"),
     (
         EXPLICIT | {"split__file": {"validation": ["sort rnk", "add cumsum"]}},
         "split.file=",
@@ -577,6 +579,170 @@ def test_warnings():
     assert compose(*tree, *ranged, "n=74").warnings != ()
 
 
+# Lists of chains
+
+
+def explicit(path, *overrides):
+    return compose("split=explicit", f"split.file={path}", "graph=small", *overrides)
+
+
+def test_lists_are_read_in_the_canonical_form_of_heads(tmp_path):
+    (tmp_path / "a.yaml").write_text(
+        "validation: [sort add14, 'cumsum  reverse']\ntrain:\n- sort reverse\n- cumsum add3\n"
+    )
+    (tmp_path / "b.yaml").write_text(
+        "{validation: [cumsum reverse, sort add3, sort add3], train: [cumsum add3, sort reverse]}"
+    )
+    config = explicit(tmp_path / "a.yaml")
+    heads = {part.name: {" ".join(config.chains[i].heads) for i in part.chains} for part in config.splits}
+    assert heads == {"train": {"sort reverse", "cumsum add3"}, "validation": {"sort add3", "cumsum reverse"}}
+    assert [part.share for part in config.splits] == [Fraction(1, 2)] * 2
+    assert explicit(tmp_path / "b.yaml").identity()["split"]["file"] == {
+        "validation": ["cumsum reverse", "sort add3"],
+        "train": ["cumsum add3", "sort reverse"],
+    }
+    assert explicit(tmp_path / "b.yaml").splits == config.splits
+
+
+def test_the_identity_holds_the_lists_and_not_where_they_stood(tmp_path):
+    (tmp_path / "mine.yaml").write_text("validation: [sort add3]")
+    config = explicit(tmp_path / "mine.yaml", "split.rest=train")
+    (tmp_path / "mine.yaml").rename(tmp_path / "other.yaml")
+    assert explicit(tmp_path / "other.yaml", "split.rest=train") == config
+    (tmp_path / "other.yaml").write_text("validation: [sort reverse]")
+    assert explicit(tmp_path / "other.yaml", "split.rest=train").identity() != config.identity()
+    (tmp_path / "other.yaml").unlink()
+    identity = json.loads(json.dumps(config.identity()))
+    assert identity["split"]["file"] == {"validation": ["sort add3"]}
+    assert str(tmp_path) not in json.dumps(identity)
+    assert restore(identity, "out") == config
+
+
+def test_a_manifest_may_not_choose_a_file_to_read(tmp_path):
+    (tmp_path / "mine.yaml").write_text("validation: [sort add3]")
+    identity = explicit(tmp_path / "mine.yaml", "split.rest=train").identity()
+    identity["split"]["file"] = str(tmp_path / "mine.yaml")
+    with pytest.raises(ConfigError, match=r"^split.file=.*: an identity holds the lists themselves, not a path$"):
+        restore(identity, "out")
+
+
+UNTRUSTED = {
+    "train: [sort add3": "is not YAML: while parsing a flow sequence",
+    "train: !!python/object/apply:os.system [touch harm]": "is not YAML: could not determine a constructor for the tag",
+    "train: !mine [sort add3]": "is not YAML: could not determine a constructor for the tag '!mine'",
+    "train: [sort add3]\ntrain: [sort reverse]": "names a split twice",
+    "validation: [2024-13-45]": "is not YAML: month must be in 1..12",
+    "validation: [1, 2]": "a chain is a text",
+    "validation: {sort: add3}": "must hold lists of chains by split",
+    "- sort add3": "must hold lists of chains by split",
+    "": "must hold lists of chains by split",
+    "1: [sort add3]": "must hold lists of chains by split",
+    "\0": "is not YAML: unacceptable character",
+    "\udcff": "is not YAML: unacceptable character #x00ff",
+    "[" * 9999: "is not YAML: ",
+    "a: &a [*a]": "a chain is a text",
+    "".join(f"{b}: &{b} [{f'*{a}, ' * 9999}]\n" for a, b in zip(".abcd", "abcde", strict=True)).replace("*.", "x"): (
+        "a chain is a text"
+    ),
+    "validation: [" + "sort add3, " * 30_000 + "]": "is larger than 262144 bytes",
+}
+
+
+@pytest.mark.parametrize("text", UNTRUSTED, ids=lambda text: repr(text[:30]))
+def test_a_file_of_lists_is_untrusted(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ConfigError) as caught:
+        explicit("mine.yaml", "split.rest=train")
+    (line,) = str(caught.value).split("\n  ")[1:]
+    assert line.startswith("split.file=mine.yaml: ")
+    assert UNTRUSTED[text] in line
+    assert len(line) < 400
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+def test_only_a_file_is_read_as_one(tmp_path):
+    for path in (tmp_path, "/dev/zero", "/dev/null"):
+        with pytest.raises(ConfigError, match="is no file; name a YAML file"):
+            explicit(path)
+
+
+def test_all_chains_of_the_largest_graph_fit_in_a_file(tmp_path):
+    lists = write_lists(tmp_path / "mine.yaml", "deep")
+    assert 30_000 < (tmp_path / "mine.yaml").stat().st_size < LARGEST_FILE / 2
+    config = compose("graph=deep", "split=explicit", f"split.file={tmp_path}/mine.yaml")
+    assert {part.name: len(part.chains) for part in config.splits} == {name: len(each) for name, each in lists.items()}
+
+
+# Designs over chains
+
+
+def test_folds_and_limits():
+    folds = [compose("split.folds=5", f"split.fold={fold}") for fold in range(5)]
+    held = [set(config.find("validation").chains) for config in folds]
+    assert sorted(chain for chains in held for chain in chains) == list(range(432))
+    assert len({json.dumps(config.identity()) for config in folds}) == 5
+    few, more = (compose(f"split.limit.train={most}", "+split.sets.seen={of:train,n:5}") for most in (50, 100))
+    assert set(few.find("train").chains) < set(more.find("train").chains) < set(compose().find("train").chains)
+    assert few.find("validation") == more.find("validation")
+    assert few.find("validation").chains == compose().find("validation").chains
+    assert more.find("seen").chains == more.find("train").chains
+    assert (few.find("train").share, few.find("validation").share) == (Fraction(50, 432), Fraction(86, 432))
+    assert few.identity()["split"]["limit"] == {"train": 50}
+    both = compose("split.folds=5", "split.fold=1", "split.limit.train=50", "+split.limit.validation=20")
+    assert [len(part.chains) for part in both.splits] == [50, 20]
+    assert set(both.find("validation").chains) < held[1]
+
+
+def test_a_warning_names_the_places_that_train_never_shows():
+    train_never = "split validation: train never shows "
+    assert compose("split=length").warnings == (
+        train_never + "multiply2, negate, rotate1, square at depth 3 (the first depth is 0)",
+    )
+    three = compose("split=length", "split.sets.train.chains=0.7", "+split.sets.test.chains=0.1").warnings
+    assert [line.partition(":")[0] for line in three] == ["split validation", "split test"]
+    assert compose("split=length", "+split.sets.seen={of:validation,n:9}").warnings == compose("split=length").warnings
+    # a chain without a weight shows nothing
+    tree = ["graph=deep", "split.cut=3", "split=length"]
+    assert "at depth 4" in compose(*tree).warnings[0]
+    (line,) = compose(*tree, "chain.weights=[0,1,1,0,0,0,0]").warnings
+    assert line.endswith("swap_pairs at depth 3 (the first depth is 0)")
+    (line,) = compose(*tree, "chain.weights=[1,0,1,0,0,0,0]").warnings
+    assert "at depth 2; " in line
+
+
+def test_the_classes_of_functional_are_those_of_the_lengths_of_splits_with_chains_of_their_own(monkeypatch):
+    seen = []
+
+    def classes(chains, k, lengths):
+        seen.append((len(chains), k, lengths))
+        return range(len(chains))
+
+    monkeypatch.setattr("fastgen.settings._classes", classes)
+    compose("k=7")
+    assert not seen
+    compose("split=functional", "k=7", "split.sets.validation.length=9", "+split.sets.longer={of:train,n:5,length:50}")
+    assert seen == [(432, 7, [Length(8, 8), Length(9, 9)])]
+
+
+def test_functional_of_the_config_keeps_functions_apart():
+    """By the references, on vectors of the config."""
+    config = compose("split=functional", "graph=mixed", "k=7", "length=5")
+    draw = python_random.Random(0)
+    vectors = [[draw.randrange(7) for _ in range(5)] for _ in range(50)]
+
+    def values(chain_id):
+        for y in vectors:
+            for transformation in config.chains[chain_id].transformations:
+                y = transformation(list(y), 7, [])
+            yield tuple(y)
+
+    train, validation = ({tuple(values(i)) for i in part.chains} for part in config.splits)
+    assert not train & validation
+    train, validation = ({tuple(values(i)) for i in part.chains} for part in compose("graph=mixed").splits)
+    assert train & validation
+
+
 # Hydra, in this process
 
 
@@ -591,6 +757,8 @@ def test_warnings():
         ("graph.layer=1", "^graph.layer: unknown key; the nearest is layers; known: layers, width, vertices$"),
         ("split.sets.train.chain=1", "^split.sets.train.chain: unknown key; the nearest is chains"),
         ("split.sets.test.chains=0.1", r"\+split.sets.test.chains=0.1"),
+        ("split.limit.test=5", r"\+split.limit.test=5"),
+        ("split.part=2", "^split.part: unknown key; the nearest is parts; known: strategy, seed, sets, parts, cut, "),
         ("length.min=4", r"^length.min: a range is given whole: length=\{min:4,max:9\}"),
         ("split.sets.train.length.min=4", r"split.sets.train.length=\{min:4,max:9\}"),
         ("out=/data/a=b", "(?s)mismatched input '='.*'out=\"/data/a=b\"'"),

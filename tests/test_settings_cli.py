@@ -97,6 +97,43 @@ def test_every_fault_is_reported_and_nothing_is_written(fastgen, tmp_path, batch
 
 
 @pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            "split=functional graph={layers:1,width:2,vertices:[add0,rotate0]}",
+            "functional: has too few functions: the 2 chains are 1 of them, and there are 2 splits; take a graph with",
+        ),
+        ("split=parts graph=small split.parts=3", "parts: no chain has 3 transformations; lower split.parts, or raise"),
+        (
+            "split=order",
+            "order: no two transformations come in both orders; take a graph that has some, such as repeat",
+        ),
+        ("split=length graph=wide", "length: split.cut=3 has no chain on one side, as they have 2 transformations; "),
+        ("split=new_context", "new_context: no chain is a single transformation; chain.min=1"),
+        ("split=hash graph=small split.seed=4", "hash: gives validation none of the 4 chains; another split.seed, or"),
+        ("split=explicit", "explicit: needs split.file, a YAML file of lists of chains by split; split.file=mine.yaml"),
+        ("split=parts split.folds=5 split.fold=0", "parts: has no folds, as a chain could be held out in several; "),
+    ],
+)
+def test_what_a_graph_cannot_give_is_refused_with_the_reason(fastgen, tmp_path, overrides, message):
+    (tmp_path / "given").touch()
+    done = fastgen("show", "examples=0", *overrides.split())
+    refused(done, tmp_path, f"fastgen: a fault in the config\n  split.strategy={message}")
+
+
+def test_lists_of_chains_and_their_faults(fastgen, tmp_path):
+    (tmp_path / "given").write_text("validation: [sort add3]\nvalidation: [sort cumsum]")
+    refused(
+        fastgen("run", "split=explicit", "split.file=given", "k=1", "split.cut=3"),
+        tmp_path,
+        "3 faults in the config",
+        "\n  k=1: ",
+        "\n  split.cut=3: is a key of strategy length, and split.strategy=explicit; split.cut=null, or",
+        "\n  split.file=given: names a split twice; name each once",
+    )
+
+
+@pytest.mark.parametrize(
     ("override", "messages"),
     [
         ("graph=foo", ["Could not find 'graph/foo'", "default", "mixed"]),

@@ -121,6 +121,15 @@ def test_splits_with_ranges_and_controls():
     ]
 
 
+def test_the_share_that_was_reached_stands_beside_the_one_that_was_asked_for():
+    lines = show_splits(compose("split=length", "split.limit.train=50")).splitlines()
+    assert [line.split()[2:5] for line in lines] == [
+        ["chains", "share", "asked"],
+        ["50", "11.6%", "80.0%"],
+        ["256", "59.3%", "20.0%"],
+    ]
+
+
 def test_columns_are_aligned():
     assert columns([["name", "rows"], ["a", 12_345], ["bcdef", 7]]) == "name     rows\na      12,345\nbcdef       7"
 

@@ -195,7 +195,23 @@ def test_chains(corpus):
         assert row["chain_id"] in config.find(row["split"]).chains
 
 
-@pytest.mark.parametrize("overrides", [(), ("graph=mixed", "chain.min=1"), ("split.seed=9", "k=7", "graph=small")])
+SPLITS = [
+    (),
+    ("graph=mixed", "chain.min=1"),
+    ("split.seed=9", "k=7", "graph=small"),
+    ("split=functional",),
+    ("split=parts",),
+    ("split=order", "graph=repeated"),
+    ("split=length",),
+    ("split=new_context", "chain.min=1"),
+    ("split=hash",),
+    ("split=explicit", "split.file={validation:[sort cumsum,rank add3]}", "split.rest=train"),
+    ("split.folds=5", "split.fold=3"),
+    ("split.limit.train=20",),
+]
+
+
+@pytest.mark.parametrize("overrides", SPLITS, ids="-".join)
 def test_splits_are_disjoint_over_the_files(tmp_path, overrides):
     """By what the files say, chains as text; and every chain lies in the split that chains.parquet gives it."""
     make(tmp_path, "n=20_000", *overrides)
