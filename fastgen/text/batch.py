@@ -108,21 +108,21 @@ def parse_batch(texts: Any, config: Config, prompts: Any = None, chat: bool = Fa
     given = _Texts(text.data, text.starts, text.starts, text.there) if prompts is None else _buffers(prompts, "prompts")
     if given.starts.size != text.starts.size:
         raise ValueError(f"prompts: there are {given.starts.size}, and {text.starts.size} texts; give one for each")
-    one = one_length(config)
-    lengths = np.full(text.starts.size, MISSING if one is None else one, np.int64)
-    wrong = np.full((text.starts.size, 2), MISSING, np.int64)
+    one, right = one_length(config), np.empty((0, 2), np.int64)
+    lengths = np.array([MISSING if one is None else one], np.int64)
     begins = _answer_starts(text, given, grammar) if chat else text.starts
     if prompts is None:
-        return _walk(grammar, "completion", text, begins, lengths, wrong, chat)
+        return _walk(grammar, "completion", text, begins, lengths, right, chat)
 
-    unknown = np.full(text.starts.size, MISSING, np.int64)
-    prompt = _walk(grammar, "prompt", given, _behind_preambles(given, grammar), unknown, wrong, False)
-    right = given.there & (prompt.fault_count == 0)
-    wrong[given.there & ~right] = prompt.place[prompt.faults[:-1][given.there & ~right], :2]
-    lengths = np.where(right, np.diff(prompt.x_offsets), lengths)
+    unknown = np.array([MISSING], np.int64)
+    prompt = _walk(grammar, "prompt", given, _behind_preambles(given, grammar), unknown, right, False)
+    known = given.there & (prompt.fault_count == 0)
+    wrong = np.full((text.starts.size, 2), MISSING, np.int64)
+    wrong[given.there & ~known] = prompt.place[prompt.faults[:-1][given.there & ~known], :2]
+    lengths = np.where(known, np.diff(prompt.x_offsets), lengths)
     read = _walk(grammar, "completion", text, begins, lengths, wrong, chat)
     merged = {name: getattr(prompt, name) for item in grammar.prompt for name in _ARRAYS.get(item.field, ())}
-    return read._replace(seen=np.where(right, prompt.seen, 0) | read.seen, **merged)
+    return read._replace(seen=np.where(known, prompt.seen, 0) | read.seen, **merged)
 
 
 _ARRAYS = {
@@ -175,7 +175,7 @@ def _buffers(array: Any, name: str) -> _Texts:
     held.flags.writeable = False  # of one type for the kernel, whoever owns the memory
     if edges[0] < 0 or edges[-1] > held.size or (np.diff(edges) < 0).any():
         raise ValueError(f"{name}: its offsets do not fit its data")
-    return _Texts(held, edges[:-1].copy(), np.where(there, edges[1:], edges[:-1]), there)
+    return _Texts(held, edges[:-1], np.where(there, edges[1:], edges[:-1]) if array.null_count else edges[1:], there)
 
 
 def _behind_preambles(prompts: _Texts, grammar: Grammar) -> np.ndarray[Any, Any]:
@@ -190,13 +190,19 @@ def _behind_preambles(prompts: _Texts, grammar: Grammar) -> np.ndarray[Any, Any]
 
 def _answer_starts(texts: _Texts, prompts: _Texts, grammar: Grammar) -> np.ndarray[Any, Any]:
     """int64[row]: where the answer in each text begins; see `_answer_start`."""
-    lexicon = walk.lexicon(grammar)
+    readers = _reader(grammar, "completion", texts, False)
     begins: np.ndarray[Any, Any] = walk.pass_chat(
-        *(texts.data.ctypes.data, texts.starts, texts.stops),
-        *(prompts.data.ctypes.data, prompts.starts, prompts.stops),
-        *(lexicon.ctypes.data, grammar.completion[0].field in ("trace", "chain")),
+        *(readers, texts.starts, texts.stops, prompts.data.ctypes.data, prompts.starts, prompts.stops),
+        grammar.completion[0].field in ("trace", "chain"),
     )
     return begins
+
+
+def _reader(grammar: Grammar, template: str, texts: _Texts, chat: bool) -> np.ndarray[Any, Any]:
+    """A walk.READER of these texts."""
+    readers = walk.reader(grammar, template)
+    readers["text"], readers["limit"], readers["chat"] = texts.data.ctypes.data, texts.data.size, chat
+    return readers
 
 
 def _walk(
@@ -209,85 +215,60 @@ def _walk(
     chat: bool,
 ) -> Batch:
     """Walk a template over every row, from `begins[r]` on: where a row may not fit, the arrays grow first."""
-    width, first_gap = len(grammar.step), int(template == "completion")
+    width, fields = len(grammar.step), {item.field for item in getattr(grammar, template)}
     sizes = texts.stops - texts.starts
     most, total, rows = int(sizes.max(initial=0)) + 1, int(sizes.sum()), sizes.size
-    found: list[np.ndarray[Any, Any]] = [
-        np.empty((total // 16 + most, 3), np.int64),  # segments: op, argument, first step
-        np.empty(width * (total // 8 + most), np.int32),  # numbers of steps
-        *(np.empty(total // 8 + most, np.int32) for _ in "xy"),
-        np.empty((total // 16 + most, 2), np.int64),  # chain: op, argument
-        np.empty((2 * MOST_FAULTS, 5), np.int32),  # faults: kind, token, character, depth, step
-    ]
-    edges = np.zeros((rows + 1, len(_Edges._fields)), np.int64)
-    said = np.zeros((rows, len(_Said._fields)), np.int32)
-    lexicon, table = walk.lexicon(grammar), walk.template_table(grammar, template)
-    tables = (lexicon.ctypes.data, table.ctypes.data, *table.shape, first_gap)
-    places = np.stack([texts.starts, begins, texts.stops], axis=1)
-    asked = np.column_stack([lengths, wrong])
+    shapes: dict[str, tuple[tuple[int, ...], type]] = {  # of well-formed text, and what the longest row may need
+        "segments": ((most + total // 32 * ("trace" in fields), 3), np.int64),
+        "numbers": ((most + total // 8 * ("trace" in fields), width), np.int32),
+        "x": ((most + total // 4 * ("x" in fields),), np.int32),
+        "y": ((most + total // 4 * ("y" in fields),), np.int32),
+        "chain": ((most + total // 16 * ("chain" in fields), 2), np.int64),
+        "faults": ((2 * MOST_FAULTS, 5), np.int32),
+        "edges": ((rows + 1, len(walk.FOUND)), np.int64),
+        "said": ((rows, len(walk.SAID)), np.int32),
+    }
+    found = _arrays(shapes)
+    edges, said = found.pop("edges"), found.pop("said")
+    edges[0] = 0
+    readers = _reader(grammar, template, texts, chat)
     row = 0
     while True:
-        rooms = [len(array) for array in found]
-        rooms[1] = rooms[1] // width if width else most
-        held = np.array([array.ctypes.data for array in found] + rooms, np.int64)
-        addresses = [array.ctypes.data for array in (texts.data, places, asked)]
-        ours = [array.ctypes.data for array in (held, edges, said)]
-        row = walk.walk_rows(row, rows, *addresses, chat, *tables, *ours)
+        for name, array in found.items():
+            readers[name], readers[f"{name}_room"] = array.ctypes.data, len(array)
+        row = walk.walk_rows(row, readers, texts.starts, begins, texts.stops, lengths, wrong, edges, said)
         if row == rows:
             break
-        need = int(sizes[row]) + 1
-        units = (1, max(1, width), 1, 1, 1, 1)
-        needs = (need, need, need, need, need, MOST_FAULTS)
-        for i, (array, unit, more) in enumerate(zip(found, units, needs, strict=True)):
-            used = int(edges[row, i]) * unit
-            if len(array) - used < more * unit:
-                found[i] = _grown(array, used, more * unit)
-    last = _Edges(*edges[-1].tolist())
-    each, of = _Edges(*edges.T), _Said(*said.T)
-    segments, numbers, x, y, chain, faults = found
+        for i, (name, array) in enumerate(found.items()):
+            used, need = int(edges[row, i]), MOST_FAULTS if name == "faults" else int(sizes[row]) + 1
+            if len(array) - used < need:
+                found[name] = _grown(array, used, need + used * (rows - row) // (row + 1))
+    each, last = dict(zip(found, edges.T, strict=True)), dict(zip(found, edges[-1].tolist(), strict=True))
+    depth, k, seen, fault_count, blanks = said.T
+    segments, chain, faults = found["segments"], found["chain"][: last["chain"]], found["faults"][: last["faults"]]
+    segments[last["segments"], 2] = last["numbers"]  # there is room for one more
     return Batch(
-        segments=each.segments,
-        op=segments[: last.segments, 0],
-        argument=segments[: last.segments, 1],
-        steps=np.append(segments[: last.segments, 2], last.steps),
-        numbers=numbers[: last.steps * width].reshape(last.steps, width),
-        x_offsets=each.x,
-        x=x[: last.x],
-        y_offsets=each.y,
-        y=y[: last.y],
-        chain=each.chain,
-        chain_op=chain[: last.chain, 0],
-        chain_argument=chain[: last.chain, 1],
-        depth=of.depth,
-        k=of.k,
-        seen=of.seen,
-        faults=each.faults,
-        kind=faults[: last.faults, 0],
-        place=faults[: last.faults, 1:],
-        fault_count=of.fault_count,
-        blanks=of.blanks,
+        segments=each["segments"],
+        op=segments[: last["segments"], 0],
+        argument=segments[: last["segments"], 1],
+        steps=segments[: last["segments"] + 1, 2],
+        numbers=found["numbers"][: last["numbers"]],
+        x_offsets=each["x"],
+        x=found["x"][: last["x"]],
+        y_offsets=each["y"],
+        y=found["y"][: last["y"]],
+        chain=each["chain"],
+        chain_op=chain[:, 0],
+        chain_argument=chain[:, 1],
+        depth=depth,
+        k=k,
+        seen=seen,
+        faults=each["faults"],
+        kind=faults[:, 0],
+        place=faults[:, 1:],
+        fault_count=fault_count,
+        blanks=blanks,
     )
-
-
-class _Edges(NamedTuple):
-    """How much of each there is before a row."""
-
-    segments: Any
-    steps: Any
-    x: Any
-    y: Any
-    chain: Any
-    faults: Any
-
-
-class _Said(NamedTuple):
-    """What there is one of per row."""
-
-    depth: Any
-    k: Any
-    seen: Any
-    fault_count: Any
-    blanks: Any
 
 
 def _grown(array: np.ndarray[Any, Any], used: int, need: int) -> np.ndarray[Any, Any]:
@@ -295,3 +276,39 @@ def _grown(array: np.ndarray[Any, Any], used: int, need: int) -> np.ndarray[Any,
     longer = np.empty((2 * len(array) + need, *array.shape[1:]), array.dtype)
     longer[:used] = array[:used]
     return longer
+
+
+KEPT_BITS = 26
+"""Blocks of memory of up to 2^26 bytes are kept, at most two of each power of two."""
+
+_kept: dict[int, list[np.ndarray[Any, Any]]] = {bits: [] for bits in range(KEPT_BITS + 1)}
+
+
+class _Memory:
+    """A block of memory that the next batch takes over when the arrays in it are gone.
+
+    A batch is a few times as long as its text. For every batch anew, its pages took a quarter of the time.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.bits = max(0, size - 1).bit_length()
+        try:
+            block = _kept[self.bits].pop()
+        except (KeyError, IndexError):
+            block = np.empty(size if self.bits > KEPT_BITS else 1 << self.bits, np.uint8)
+        self.block, self.__array_interface__ = block, block.__array_interface__
+
+    def __del__(self, kept: dict[int, list[np.ndarray[Any, Any]]] = _kept) -> None:
+        if self.bits in kept and len(kept[self.bits]) < 2:
+            kept[self.bits].append(self.block)
+
+
+def _arrays(shapes: dict[str, tuple[tuple[int, ...], type]]) -> dict[str, np.ndarray[Any, Any]]:
+    """Arrays of these shapes and dtypes in one block, not cleared."""
+    sizes = [int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in shapes.values()]
+    edges = np.cumsum([0, *(-(-size // 64) * 64 for size in sizes)]).tolist()
+    block = np.asarray(_Memory(edges[-1]))
+    return {
+        name: block[start : start + size].view(dtype).reshape(shape)
+        for (name, (shape, dtype)), start, size in zip(shapes.items(), edges, sizes, strict=False)
+    }
