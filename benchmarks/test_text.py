@@ -17,7 +17,7 @@ from fastgen import engine
 from fastgen.settings import Config, compose
 from fastgen.shard import table
 from fastgen.text import render
-from fastgen.text.parse import parse_batch
+from fastgen.text.batch import parse_batch
 
 TITLE = f"text: GB/s on one core, batches of {engine.BLOCK:,} rows"
 HOSTILE = "malformed text: ns per byte, against well-formed text of the default config"

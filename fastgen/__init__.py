@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from fastgen.engine import example
     from fastgen.settings import compose as config
     from fastgen.shard import table
-    from fastgen.text.parse import parse, parse_batch
+    from fastgen.text.batch import parse_batch
+    from fastgen.text.parse import parse
     from fastgen.text.render import render
     from fastgen.write import load
 
@@ -29,7 +30,7 @@ _DOORS = {
     "example": ("fastgen.engine", "example"),
     "load": ("fastgen.write", "load"),
     "parse": ("fastgen.text.parse", "parse"),
-    "parse_batch": ("fastgen.text.parse", "parse_batch"),
+    "parse_batch": ("fastgen.text.batch", "parse_batch"),
     "render": ("fastgen.text.render", "render"),
     "table": ("fastgen.shard", "table"),
 }

@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 
 from fastgen.settings import MOST_VERTICES, Config, ConfigError
 from fastgen.solve import SLACK
+from fastgen.text.batch import Batch, parse_batch
 from fastgen.text.grammar import FIELDS
-from fastgen.text.parse import MISSING, Batch, parse_batch
+from fastgen.text.parse import MISSING
 from fastgen.trace import vector_dtype
 from fastgen.write import load
 

@@ -76,6 +76,63 @@ def byte_at(typingctx: Any, address: Any, index: Any) -> Any:
 
 
 @intrinsic
+def half_word_at(typingctx: Any, address: Any, index: Any) -> Any:
+    """The four bytes from number `index` on, as an int64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.zext(_load_unaligned(builder, values, ir.IntType(32)), ir.IntType(64))
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def word_at(typingctx: Any, address: Any, index: Any) -> Any:
+    """The eight bytes from number `index` on, as an int64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return _load_unaligned(builder, values, ir.IntType(64))
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def within_at(typingctx: Any, address: Any, index: Any, low: Any, high: Any) -> Any:
+    """Which of the sixteen bytes from number `index` on are from `low` to `high`: bit i for the i-th."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        vector = ir.VectorType(ir.IntType(8), 16)
+        low, high = (_sixteen(builder, builder.trunc(value, ir.IntType(8))) for value in values[2:])
+        offset = builder.sub(_load_unaligned(builder, values[:2], vector), low)
+        return builder.zext(
+            builder.bitcast(builder.icmp_unsigned("<=", offset, builder.sub(high, low)), ir.IntType(16)), ir.IntType(64)
+        )
+
+    return types.int64(types.int64, types.int64, types.int64, types.int64), codegen
+
+
+def _sixteen(builder: Any, byte: Any) -> Any:
+    """A vector of the same byte."""
+    vector = ir.VectorType(byte.type, 16)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), byte, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), 16), [0] * 16))
+
+
+def _load_unaligned(builder: Any, values: Any, kind: ir.Type) -> Any:
+    address, index = values
+    return builder.load(builder.bitcast(_element(builder, address, index, ir.IntType(8)), kind.as_pointer()), align=1)
+
+
+@intrinsic
+def lowest_bit(typingctx: Any, word: Any) -> Any:
+    """Which is the lowest bit that is set; 64 where none is."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.cttz(values[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
 def int32_at(typingctx: Any, address: Any, index: Any) -> Any:
     """int32 number `index` from `address` on, as an int64."""
     return types.int64(types.int64, types.int64), _load_as(32)

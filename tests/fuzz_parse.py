@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from fastgen.engine import example
 from fastgen.settings import compose, restore
-from fastgen.text import parse
+from fastgen.text import batch, parse
 from fastgen.text.render import render
 
 FOREIGN = {
@@ -53,7 +53,7 @@ def compare(data: bytes) -> None:
     before, zero, behind = rest.partition(b"\0")
     prompt, text = (before, behind) if zero else (None, rest)
     prompts = None if prompt is None else pa.array([prompt], pa.binary())
-    rows = parse.parse_batch(pa.array([text], pa.binary()), config, prompts, chat)
+    rows = batch.parse_batch(pa.array([text], pa.binary()), config, prompts, chat)
     assert rows.row(0) == parse.parse(text, config, prompt, chat)
 
 

@@ -21,7 +21,7 @@ ORDER = (
     *("transforms.base", "transforms.elementwise", "transforms.scan", "transforms.permute", "transforms.order"),
     *("transforms", "testing"),
     *("graph", "solve", "classes", "split", "strategies", "text", "text.grammar", "text.preamble", "settings"),
-    *("text.render", "text.parse", "text.tokens", "text.tokenizer"),
+    *("text.render", "text.parse", "text.walk", "text.batch", "text.tokens", "text.tokenizer"),
     *("sample", "engine", "ceiling", "write", "shard", "launch", "launch.local"),
     *("chance", "corpus", "overlap", "findings", "display"),
     *("run", "show", "search", "audit"),

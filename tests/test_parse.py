@@ -24,8 +24,9 @@ from test_grammar import SPELLINGS, TASKS, TEXTS, as_regex, changed
 
 from fastgen.engine import Example, example
 from fastgen.settings import compose
+from fastgen.text.batch import parse_batch
 from fastgen.text.grammar import BETWEEN_PARTS, BETWEEN_STEPS, BLANKS, ebnf
-from fastgen.text.parse import FAULTS, LARGEST, MISSING, MOST_FAULTS, Parsed, Segment, parse, parse_batch
+from fastgen.text.parse import FAULTS, LARGEST, MISSING, MOST_FAULTS, Parsed, Segment, parse
 from fastgen.text.render import render
 from fastgen.trace import steps_before
 from fastgen.transforms import RECORDS, split_head
