@@ -1,6 +1,6 @@
 """python tests/derived.py: write anew what is derived from the records and the config, and only kept for people.
 
-- README.md: the tables of transformations, strategies and config keys, the grammar (each between its pair of comments)
+- README.md: the tables of transformations, strategies, validation sets and config keys, the grammar (each between its pair of comments)
 - tests/golden/codes.txt: every code ever given. It only grows: files hold these codes.
 """
 
@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from fastgen.ceiling import ceiling
 from fastgen.settings import compose
+from fastgen.split import contained
 from fastgen.strategies import STRATEGIES
 from fastgen.text.grammar import ebnf
 from fastgen.transforms import RECORDS
@@ -61,6 +63,29 @@ def strategies() -> str:
     return _table(("strategy", "shares out, or holds out", "constant", "share of the chains"), rows)
 
 
+MEASURED = (
+    *("split=default", "graph=mixed", "graph=mixed split=functional", "graph=mixed chain.reject=[redundant]"),
+    *("split=functional", "split=functional split.certified=true", "split=parts"),
+)
+"""Configs of which README says what their validation set measures."""
+
+
+def validation() -> str:
+    """The Markdown table of what validation sets measure, each figure by the function that the commands print it by."""
+    rows: list[tuple[str, ...]] = []
+    for overrides in MEASURED:
+        config = compose(*overrides.split())
+        train, held = config.splits
+        numbers = config.classes.number
+        shown = {numbers[chain_id] for chain_id in train.chains}
+        same = sum(weight for i, weight in zip(held.chains, held.weights, strict=True) if numbers[i] in shown)
+        found = ceiling(config, held)
+        shares = (contained(held, train, config.chains), same, found.train, found.several, found.best, found.blind)
+        rows.append((f"`{overrides}`", *(f"{float(share):.1%}" for share in shares)))
+    header = ("config", "inside a train chain", "a function of train", "solved by train", "several", "ceiling", "blind")
+    return _table(header, rows)
+
+
 def keys() -> str:
     """The Markdown table of the config's keys: default and meaning, from the comments in conf/."""
     rows = [row for prefix, path in YAML.items() for row in _commented(prefix, path)]
@@ -102,7 +127,13 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def readme(text: str) -> str:
     """README.md with its tables as they should be. Raises ValueError where a table's place is missing."""
-    parts = {"transformations": transformations(), "strategies": strategies(), "keys": keys(), "grammar": grammar()}
+    parts = {
+        "transformations": transformations(),
+        "strategies": strategies(),
+        "validation": validation(),
+        "keys": keys(),
+        "grammar": grammar(),
+    }
     for name, table in parts.items():
         opening, closing = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, found, rest = text.partition(opening)
