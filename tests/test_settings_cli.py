@@ -309,6 +309,7 @@ def test_the_folder_of_configs_is_beside_or_inside_the_package():
         "bare.yaml",
         "common.yaml",
         "run.yaml",
+        "search.yaml",
         "show.yaml",
         "audit.yaml",
     }
