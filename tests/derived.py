@@ -1,6 +1,7 @@
 """python tests/derived.py: write anew what is derived from the records and the config, and only kept for people.
 
-- README.md: the tables of transformations, strategies, validation sets and config keys, the grammar (each between its pair of comments)
+- README.md: the tables of transformations, strategies, validation sets and config keys, the grammar (each between its
+  pair of comments)
 - tests/golden/codes.txt: every code ever given. It only grows: files hold these codes.
 """
 

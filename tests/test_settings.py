@@ -5,6 +5,7 @@ import random as python_random
 import re
 import sys
 from fractions import Fraction
+from types import SimpleNamespace
 
 import hydra
 import pytest
