@@ -122,8 +122,15 @@ def in_both(rows: Any, others: Any, cells: Any) -> float:
     return float((occupied(rows, cells) * occupied(others, cells) / cells).sum())
 
 
+def in_both_at_most(rows: Any, others: Any, cells: Any) -> float:
+    """The most of `in_both` where cells need not be equally likely, but in each set no more than one in `cells`."""
+    return float(np.minimum(rows * others / cells, np.minimum(rows, others)).sum())
+
+
 def repeats(rows: Any, cells: Any) -> float:
     """The expected number of rows that fall into a cell which an earlier one has taken, summed over arrays.
+
+    Also the most of it, where cells need not be equally likely, but none more than one in `cells`.
 
     Few of many: as many as there are pairs of rows over the cells, and Poisson's distribution; with more rows the
     variance is below the expectation, so that Poisson's tail is a bound.

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from fastgen import chance, classes, corpus, overlap
+from fastgen import chance, corpus, overlap
 from fastgen.ceiling import SAMPLE, ceiling_of
 from fastgen.corpus import Part
 from fastgen.overlap import Tally
-from fastgen.settings import Config, ConfigError
+from fastgen.settings import CERTAIN, Config, ConfigError
 from fastgen.split import Split, contained
 
 ALPHA = 1e-6
@@ -29,10 +29,6 @@ WORDS = {"x": "x", "example": "examples", "pair": "(x, y)"}
 
 SAMPLE_ELEMENTS = 2**24
 """Of the rows that are solved to find the ceiling, `ceiling.SAMPLE` or fewer."""
-
-CERTIFIED = 32
-"""A certified split keeps, of each chain, at least one vector in so many (`engine.ATTEMPTS`): they coincide at most so
-many times as often. It has other elements than are drawn, which are not tested."""
 
 Limits = Mapping[str, Fraction | None]
 """`pairs`, `functional`, `contained` -> the largest share that other splits may have of the first one, or None"""
@@ -117,7 +113,7 @@ def examine(
         finally:
             pool.shutdown(cancel_futures=True)
 
-    numbers = _functions(config)
+    functions = np.array(config.classes.number)
     pairs = list(combinations(config.splits, 2))
     findings = [
         Finding((), "rows of chains.parquet unlike the config", unlike, limit=0),
@@ -126,20 +122,13 @@ def examine(
         *(
             found
             for pair in pairs[: len(config.splits) - 1]
-            for found in _of_first(config, pair, tallies, numbers, limits)
+            for found in _of_first(config, pair, tallies, functions, limits)
         ),
         *(found for split in config.splits for found in _repeated(config, split, tallies[split.name])),
         *(found for split in config.splits for found in _distributed(config, split, tallies[split.name])),
         *(found for split in config.splits[1:] for found in _guessed(config, split, tallies[split.name], parts)),
     ]
     return Audit(slices, tuple(findings))
-
-
-def _functions(config: Config) -> np.ndarray[Any, Any]:
-    """Which function every chain is, on vectors of all lengths of the config: int64[chain]."""
-    chains = tuple(chain.transformations for chain in config.chains)
-    shortest = min(split.length.min for split in config.splits)
-    return np.array(classes.find(chains, config.k, shortest, config.longest).number)
 
 
 def _rows(split: Split, tally: Tally) -> Iterator[Finding]:
@@ -158,11 +147,10 @@ def _drawn(tally: Tally, kind: str) -> Any:
     return tally.chains.sum(axis=0, dtype=float) if kind == "x" else tally.chains.astype(float)
 
 
-def _cells(config: Config, *splits: Split) -> Any:
-    """How many vectors of each length there are to draw from, at least: float64[length]."""
-    lengths = np.minimum(np.arange(min(config.longest, overlap.LONGEST) + 1), overlap.LONGEST - 1)
-    cells = float(config.k) ** lengths
-    return cells / CERTIFIED if any(split.certified for split in splits) else cells
+def _cells(config: Config) -> Any:
+    """How many vectors of each length there are: float64[length]."""
+    lengths = np.arange(min(config.longest, overlap.LONGEST) + 1)
+    return float(config.k) ** np.minimum(lengths, overlap.LONGEST - 1)
 
 
 def _shared(config: Config, pair: tuple[Split, Split], tallies: Mapping[str, Tally], slices: int) -> Iterator[Finding]:
@@ -173,17 +161,22 @@ def _shared(config: Config, pair: tuple[Split, Split], tallies: Mapping[str, Tal
     yield Finding(names, "chains in both", chains, limit=None if _owner(pair[0]) == _owner(pair[1]) else 0)
     for kind in ("x", "example"):
         found = overlap.common(first.keys[kind].distinct, second.keys[kind].distinct)
-        expected = chance.in_both(_drawn(first, kind), _drawn(second, kind), _cells(config, *pair)) / slices
+        rows, others = _drawn(first, kind), _drawn(second, kind)
+        if pair[0].certified and pair[1].certified:
+            expected = chance.in_both_at_most(rows, others, _cells(config) * CERTAIN)
+        else:  # with vectors of which all are equally likely, others have no more in common
+            expected = chance.in_both(rows, others, _cells(config))
+        expected /= slices
         yield Finding(names, f"{WORDS[kind]} in both", found, expected, chance.at_least(found, expected))
 
 
 def _of_first(
-    config: Config, pair: tuple[Split, Split], tallies: Mapping[str, Tally], numbers: Any, limits: Limits
+    config: Config, pair: tuple[Split, Split], tallies: Mapping[str, Tally], functions: Any, limits: Limits
 ) -> Iterator[Finding]:
     """What a split has of the first one although their chains differ, as shares of its rows, with their limits."""
     first, second = (tallies[split.name] for split in pair)
     before, after = (_written(split, tallies[split.name]) for split in pair)
-    known = np.isin(numbers[list(after.chains)], numbers[list(before.chains)])
+    known = np.isin(functions[list(after.chains)], functions[list(before.chains)])
     keys = second.keys["pair"].distinct
     shares = {
         "pairs": ("(x, y) of the first", overlap.common(first.keys["pair"].distinct, keys) / max(1, keys.size)),
@@ -224,7 +217,8 @@ def _repeated(config: Config, split: Split, tally: Tally) -> Iterator[Finding]:
         found = keys.rows - keys.distinct.size
         expected = p = None
         if kind != "pair":  # what y chance gives is not known
-            expected = chance.repeats(_drawn(tally, kind), _cells(config, split)) * keys.rows / tally.rows
+            cells = _cells(config) * (CERTAIN if split.certified else 1)
+            expected = chance.repeats(_drawn(tally, kind), cells) * keys.rows / tally.rows
             p = chance.at_least(found, expected)
         yield Finding((split.name,), f"{WORDS[kind]} repeated", found, expected, p)
 
@@ -246,6 +240,7 @@ def _distributed(config: Config, split: Split, tally: Tally) -> Iterator[Finding
     elements = [*_fits(split, "elements", tally.elements.sum(axis=0), np.ones(config.k))]
     if len(tally.elements) > 1:
         elements += _fits(split, "elements by position", tally.elements, np.ones(config.k))
+    # a certified split leaves out vectors that train solves, which have other elements than the rest
     yield from (replace(found, p=None) if split.certified else found for found in elements)
 
 

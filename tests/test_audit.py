@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import fastgen, files
 
-from fastgen import corpus, findings, overlap, shard
+from fastgen import corpus, overlap, shard
 from fastgen.audit import job
+from fastgen.ceiling import ceiling
 from fastgen.findings import Audit, Finding, examine
 from fastgen.launch import local
 from fastgen.run import job as run
@@ -110,12 +111,60 @@ WHOLE = {
 }
 
 
+CERTIFIED = ("split=functional", "split.certified=true", "k=5", "columns=[x,y,chain_id]")
+WHOLE |= {
+    "certified": ("n=30_000", "length=5", *CERTIFIED),
+    "certified, dense": ("n=300_000", "length={min:5,max:6}", "split.sets.validation.n=150_000", *CERTIFIED),
+    "two certified": (
+        *("n=100_000", "length=5", *CERTIFIED, "split.sets.train.chains=0.6", "+split.sets.test.chains=0.2"),
+        *("split.sets.validation.n=40_000", "+split.sets.test.n=40_000"),
+    ),
+    "left out": ("n=30_000", "graph=mixed", "chain.reject=[identity,redundant]", "columns=[x,y,chain_id]"),
+}
+
+
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_corpus_holds(made: Callable[..., Path], name: str) -> None:
     found = audit(made(*WHOLE[name]))
     assert broken(found) == set()
     assert found.tests >= 5
     assert found.slices == 1
+
+
+def test_a_certified_split(made: Callable[..., Path], tmp_path: Path) -> None:
+    """Its elements are reported; that no chain of train solves any of it is held."""
+    out = Path(shutil.copytree(made(*WHOLE["certified"]), tmp_path / "out"))
+    found = audit(out, functional=Fraction(0))
+    assert broken(found) == set()
+    assert line(found, "elements", "validation").found > 50
+    assert line(found, "elements", "validation").p is None
+    assert line(found, "elements", "train").p is not None
+    solved = "rows that a chain of the first solves"
+    assert line(found, solved, "validation") == Finding(("validation",), solved, 0, limit=0, unit="share")
+    other = made("n=30_000", "length=5", *(each for each in CERTIFIED if "true" not in each))
+    shutil.copy(other / SPLIT.format("validation"), out / SPLIT.format("validation"))
+    assert broken(audit(out)) == {(solved, "validation")}
+
+
+def test_the_ceiling_is_the_one_of_show(made: Callable[..., Path]) -> None:
+    """Of the same rows, but with chains as often as they are in the files."""
+    out = made("n=350_000", "graph=mixed", "columns=[x,y,chain_id]")
+    config, found = load(out), audit(out)
+    expected = ceiling(config, config.splits[1])
+    for what, share in (
+        ("best exact-chain accuracy", expected.best),
+        ("the same, with no word of splits", expected.blind),
+        ("rows of several chains", expected.several),
+        ("rows that a chain of the first solves", expected.train),
+    ):
+        assert line(found, what, "validation").found == pytest.approx(share, abs=2e-3)
+    assert line(found, "rows of several chains", "validation").found == expected.several
+    assert not [each for each in found.findings if each.what.startswith("best") and each.splits == ("train",)]
+
+
+def test_nobody_is_right_where_y_is_wrong(out: Path) -> None:
+    change(out, "validation", lambda table: put(table, "y", [[10, 0, 10, 0, 10, 0, 10, 1]] * table.num_rows))
+    assert line(audit(out), "best exact-chain accuracy", "validation").found < 0.01
 
 
 def test_text_and_columns_are_the_same_rows(made: Callable[..., Path]) -> None:
@@ -150,7 +199,7 @@ def test_what_it_says_is_what_sets_say(made: Callable[..., Path]) -> None:
     assert line(found, "chains in both", *both).found == 0
     inside = [any(f" {row[2]} " in f" {chain} " for chain in chains["train"]) for row in rows["validation"]]
     assert line(found, "chains inside one of the first", *both).found == pytest.approx(np.mean(inside))
-    numbers = dict(zip((" ".join(chain.heads) for chain in config.chains), findings._functions(config), strict=True))
+    numbers = dict(zip((" ".join(chain.heads) for chain in config.chains), config.classes.number, strict=True))
     known = {numbers[chain] for chain in chains["train"]}
     same = [numbers[row[2]] in known for row in rows["validation"]]
     assert 0 < np.mean(same) < 1

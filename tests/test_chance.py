@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from fastgen.chance import LEAST, at_least, fit, gamma_tails, in_both, occupied, repeats
+from fastgen.chance import LEAST, at_least, fit, gamma_tails, in_both, in_both_at_most, occupied, repeats
 
 
 @pytest.mark.parametrize("mean", [1e-6, 0.3, 1, 7.5, 60, 400])
@@ -55,6 +55,20 @@ def test_expectations_are_means_over_every_outcome(cells: int, rows: int, others
     both = np.mean([len(set(a) & set(b)) for a in drawn for b in other])
     assert in_both(np.array([rows]), np.array([others]), array) == pytest.approx(both)
     assert in_both(np.array([0]), np.array([others]), array) == 0
+
+
+def test_bounds_where_cells_are_not_equally_likely() -> None:
+    """Of 40 cells, two sets fall into 8 that overlap in part, each cell of them one in 8."""
+    random, rows, others = np.random.default_rng(5), 12, 30
+    both, again = [], []
+    for _ in range(2000):
+        first, second = set(random.integers(8, size=rows)), set(random.integers(4, 12, size=others))
+        both.append(len(first & second))
+        again.append(rows - len(first))
+    eight = np.array([8.0])
+    assert np.mean(both) <= in_both_at_most(np.array([rows]), np.array([others]), eight)
+    assert np.mean(again) == pytest.approx(repeats(np.array([rows]), eight), rel=0.05)
+    assert repeats(np.array([rows]), np.array([40.0])) < repeats(np.array([rows]), eight)
 
 
 def test_few_rows_of_many_cells() -> None:
