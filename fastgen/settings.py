@@ -404,12 +404,15 @@ def _explain(error: Exception, known: Sequence[str]) -> str:
 # Values
 
 
+SET_KEYS = ("chains", "n", "of", "length")
+DESIGN_KEYS = ("parts", "cut", "file", "rest", "folds", "fold", "limit")
+"""Keys of the section `split` that may be left out: those of single strategies, and of designs over chains."""
 KEYS = (
     *("n", "k", "length", "seed", "out"),
     *("graph", "graph.layers", "graph.width", "graph.vertices"),
     *("chain", "chain.min", "chain.max", "chain.weights", "chain.reject"),
     *("split", "split.strategy", "split.seed", "split.sets"),
-    *("split.parts", "split.cut", "split.file", "split.rest", "split.folds", "split.fold", "split.limit"),
+    *(f"split.{key}" for key in DESIGN_KEYS),
     "split.certified",
     *("text", "text.step", "text.preamble"),
     *("task", "task.prompt", "task.completion"),
@@ -417,9 +420,6 @@ KEYS = (
     *("columns", "workers", "shard"),
     *("parquet", "parquet.codec", "parquet.level", "parquet.row_group"),
 )
-SET_KEYS = ("chains", "n", "of", "length")
-DESIGN_KEYS = ("parts", "cut", "file", "rest", "folds", "fold", "limit")
-"""Keys of the section `split` that may be left out: those of single strategies, and of designs over chains."""
 
 _MISSING = object()
 _NUMBER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*((\.[0-9]*)?(e[+-]?[0-9]{1,3})?|/0*[1-9][0-9]*)", re.IGNORECASE)

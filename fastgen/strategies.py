@@ -148,7 +148,7 @@ def functional(pool: Pool) -> Shared:
     No function of one split is one of another.
 
     Constant: the proportion of each length of chain, as near as whole classes allow.
-    Share: within the size of the largest class.
+    Share: within the size of the largest class, and exact but for whole chains where small classes even it out.
     """
     classes = pool.classes()
     members: dict[int, list[int]] = {}
