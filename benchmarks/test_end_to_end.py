@@ -25,7 +25,9 @@ from conftest import Report
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fastgen import shard, write
-from fastgen.settings import Config, compose, cpus
+from fastgen.cpus import cpus
+from fastgen.doors import compose
+from fastgen.settings import Config
 
 TITLE = "end to end (the goals hold at 20,000,000 examples)"
 ROUNDS = 3

@@ -16,7 +16,8 @@ from conftest import Report
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fastgen import engine, sample, write
-from fastgen.settings import Config, compose
+from fastgen.doors import compose
+from fastgen.settings import Config
 
 TITLE = f"stages: ns per example of the default config, one core, blocks of {engine.BLOCK:,}"
 ROUNDS = 31

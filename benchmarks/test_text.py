@@ -14,7 +14,8 @@ from conftest import Report
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fastgen import engine
-from fastgen.settings import Config, compose
+from fastgen.doors import compose
+from fastgen.settings import Config
 from fastgen.shard import table
 from fastgen.text import render
 from fastgen.text.batch import parse_batch

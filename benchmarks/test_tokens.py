@@ -12,7 +12,8 @@ from conftest import Report
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fastgen import engine
-from fastgen.settings import Config, compose
+from fastgen.doors import compose
+from fastgen.settings import Config
 from fastgen.text.tokens import Tokens, fill
 from fastgen.text.tokens import tokens as reference
 

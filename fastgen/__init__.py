@@ -14,8 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastgen.doors import compose as config
     from fastgen.engine import example
-    from fastgen.settings import compose as config
     from fastgen.shard import table
     from fastgen.text.batch import parse_batch
     from fastgen.text.parse import parse
@@ -26,7 +26,7 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "config", "example", "load", "parse", "parse_batch", "render", "table"]
 
 _DOORS = {
-    "config": ("fastgen.settings", "compose"),
+    "config": ("fastgen.doors", "compose"),
     "example": ("fastgen.engine", "example"),
     "load": ("fastgen.write", "load"),
     "parse": ("fastgen.text.parse", "parse"),

@@ -13,7 +13,9 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from fastgen.settings import Config, ConfigError, corpus_command, exact, folder, optional, whole
+from fastgen.doors import corpus_command
+from fastgen.settings import Config
+from fastgen.values import ConfigError, exact, folder, optional, whole
 
 if TYPE_CHECKING:
     from fastgen.findings import Audit

@@ -16,12 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fastgen.settings import MOST_VERTICES, Config, ConfigError
+from fastgen.settings import Config
 from fastgen.solve import SLACK
 from fastgen.text.batch import Batch, parse_batch
 from fastgen.text.grammar import FIELDS
 from fastgen.text.parse import MISSING
 from fastgen.trace import vector_dtype
+from fastgen.values import MOST_VERTICES, ConfigError
 from fastgen.write import load
 
 BLOCK_ROWS = 131_072

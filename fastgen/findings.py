@@ -18,8 +18,10 @@ from fastgen import chance, corpus, overlap
 from fastgen.ceiling import SAMPLE, ceiling_of
 from fastgen.corpus import Part
 from fastgen.overlap import Tally
-from fastgen.settings import CERTAIN, Config, ConfigError
+from fastgen.settings import Config
 from fastgen.split import Split, contained
+from fastgen.splitting import CERTAIN
+from fastgen.values import ConfigError
 
 ALPHA = 1e-6
 """Chance is ruled out below this probability, divided by the number of tests."""

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from fastgen.settings import Config, command
+from fastgen.doors import command
+from fastgen.settings import Config
 
 if TYPE_CHECKING:
     from fastgen.shard import Shard

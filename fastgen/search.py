@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
-from fastgen.settings import Config, ConfigError, command, transformation, whole
+from fastgen.doors import command
+from fastgen.settings import Config
+from fastgen.values import ConfigError, transformation, whole
 
 VECTORS = 256
 """Of each length, for the comparison of graphs: the same ones for all, so that little noise is in the differences."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastgen.settings import Config, command, optional, whole, yes_or_no
+from fastgen.doors import command
+from fastgen.settings import Config
+from fastgen.values import optional, whole, yes_or_no
 
 SAMPLE = 1000
 """Examples of each split of which a user's tokenizer counts the tokens."""

@@ -33,7 +33,7 @@ SLACK = 8
 def solutions(chains: Sequence[Chain], k: int, x: Sequence[int], y: Sequence[int]) -> list[int]:
     """Places in `chains` of all that map x to y, by the references: what `pairs` gives for many rows.
 
-    >>> from fastgen.settings import compose
+    >>> from fastgen.doors import compose
     >>> config = compose("graph=small")
     >>> [" ".join(config.chains[i].heads) for i in solutions(config.chains, config.k, [1, 0, 2], [3, 4, 5])]
     ['sort add3']

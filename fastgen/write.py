@@ -26,10 +26,11 @@ import yaml
 from fastgen import __version__
 from fastgen.ceiling import ceiling
 from fastgen.engine import Rows, dtypes
-from fastgen.settings import Config, ConfigError, restore
+from fastgen.settings import Config, restore
 from fastgen.split import contained, exposures
 from fastgen.text import render, tokenizer, tokens
 from fastgen.trace import steps_before
+from fastgen.values import ConfigError
 
 GROUP_BYTES = 64 * 2**20
 """A row group holds at most this, uncompressed: a worker's memory is bounded at any length."""

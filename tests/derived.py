@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fastgen.ceiling import ceiling
-from fastgen.settings import compose
+from fastgen.doors import compose
 from fastgen.split import contained
 from fastgen.strategies import STRATEGIES
 from fastgen.text.grammar import ebnf

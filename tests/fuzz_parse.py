@@ -18,8 +18,9 @@ from types import FunctionType
 import atheris
 import pyarrow as pa
 
+from fastgen.doors import compose
 from fastgen.engine import example
-from fastgen.settings import compose, restore
+from fastgen.settings import restore
 from fastgen.text import batch, parse
 from fastgen.text.render import render
 

@@ -19,10 +19,11 @@ from helpers import fastgen, files
 from fastgen import corpus, overlap, shard
 from fastgen.audit import job
 from fastgen.ceiling import ceiling
+from fastgen.doors import compose
 from fastgen.findings import Audit, Finding, examine
 from fastgen.launch import local
 from fastgen.run import job as run
-from fastgen.settings import ConfigError, compose
+from fastgen.values import ConfigError
 from fastgen.write import load, prepare
 
 NO_LIMITS = {"pairs": None, "functional": None, "contained": None}

@@ -7,7 +7,7 @@ from itertools import combinations, product
 import pytest
 
 from fastgen import classes
-from fastgen.settings import compose
+from fastgen.doors import compose
 from fastgen.transforms import RECORDS, Transformation, split_head
 
 GRAPHS = ("default", "mixed", "deep", "wide", "small")

@@ -8,7 +8,7 @@ import pytest
 from helpers import variant
 
 from fastgen import engine
-from fastgen.settings import compose
+from fastgen.doors import compose
 from fastgen.trace import pack
 
 GRAPHS = ("default", "mixed", "deep", "wide", "small")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fastgen.doors import compose
 from fastgen.engine import example
-from fastgen.settings import compose
 from fastgen.shard import table
 
 GOLDEN = Path(__file__).parent / "golden/values.json"

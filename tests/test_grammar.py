@@ -9,13 +9,15 @@ from itertools import product
 import pytest
 from helpers import fastgen
 
+from fastgen.doors import CONF, compose
 from fastgen.engine import example
-from fastgen.settings import CONF, ConfigError, compose, restore
+from fastgen.settings import restore
 from fastgen.text.grammar import LONGEST_WORD, SPECIALS, ebnf, glued
 from fastgen.text.parse import parse
 from fastgen.text.preamble import PREAMBLES
 from fastgen.text.render import render
 from fastgen.transforms import RECORDS
+from fastgen.values import ConfigError
 
 TEXTS, TASKS, SPELLINGS = (
     sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("text", "task", "spelling")

@@ -22,8 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_grammar import SPELLINGS, TASKS, TEXTS, as_regex, changed
 
+from fastgen.doors import compose
 from fastgen.engine import Example, example
-from fastgen.settings import compose
 from fastgen.text.batch import parse_batch
 from fastgen.text.grammar import BETWEEN_PARTS, BETWEEN_STEPS, BLANKS, ebnf
 from fastgen.text.parse import FAULTS, LARGEST, MISSING, MOST_FAULTS, Parsed, Segment, parse

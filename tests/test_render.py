@@ -12,9 +12,9 @@ import pytest
 from helpers import fastgen, variant
 
 from fastgen import engine, write
+from fastgen.doors import CONF, compose
 from fastgen.engine import Example, example
 from fastgen.graph import Chain, Graph
-from fastgen.settings import CONF, compose
 from fastgen.shard import table
 from fastgen.text.grammar import LONGEST_WORD, STEP
 from fastgen.text.render import COLUMNS, SLACK, Texts, fill, most, render

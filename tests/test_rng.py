@@ -8,8 +8,8 @@ import pytest
 from helpers import variant
 
 from fastgen import rng
+from fastgen.doors import compose
 from fastgen.jit import jit
-from fastgen.settings import compose
 from fastgen.shard import table
 
 KNOWN = [  # counter, key, result: `kat_vectors` of Random123, philox4x32 10

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import command, fastgen, files
 
-from fastgen.settings import compose
+from fastgen.doors import compose
 from fastgen.shard import plan
 
 SMALL = "n=3000", "shard=1000"

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from fastgen import sample
+from fastgen.doors import compose
 from fastgen.graph import Graph
-from fastgen.settings import compose
 from fastgen.trace import LARGEST
 
 ROWS = 1_000_000

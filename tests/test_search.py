@@ -9,8 +9,8 @@ import yaml
 from helpers import fastgen
 
 from fastgen import search, solve
+from fastgen.doors import compose
 from fastgen.graph import Graph
-from fastgen.settings import compose
 from fastgen.split import weights
 
 SMALL = ("graph.layers=3", "graph.width=2", "graph.vertices=[add1,sort,reverse,add2,rotate1,cummax]", "k=5", "length=4")

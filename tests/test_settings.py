@@ -13,31 +13,15 @@ import yaml
 from omegaconf import OmegaConf
 
 from fastgen import trace
+from fastgen.cpus import _quotas, cpus
+from fastgen.doors import CONF, command, compose
 from fastgen.rng import STREAM_VERSION
-from fastgen.settings import (
-    CODECS,
-    COLUMNS,
-    CONF,
-    KEYS,
-    LARGEST,
-    LARGEST_FILE,
-    SET_KEYS,
-    ConfigError,
-    Length,
-    _quotas,
-    command,
-    compose,
-    cpus,
-    exact,
-    optional,
-    resolve,
-    restore,
-    whole,
-    yes_or_no,
-)
-from fastgen.split import apportion, stream
+from fastgen.settings import CODECS, COLUMNS, KEYS, resolve, restore
+from fastgen.split import Length, apportion, stream
+from fastgen.splitting import LARGEST_FILE, SET_KEYS
 from fastgen.strategies import STRATEGIES
 from fastgen.transforms import RECORDS
+from fastgen.values import LARGEST, ConfigError, exact, optional, whole, yes_or_no
 
 GRAPHS = sorted(path.stem for path in (CONF / "graph").glob("*.yaml"))
 SPLITS = sorted(path.stem for path in (CONF / "split").glob("*.yaml"))
@@ -297,7 +281,7 @@ def test_a_split_whose_chains_can_never_be_drawn_is_a_fault():
 
 
 def test_names_with_one_stream_are_refused(default, monkeypatch):
-    monkeypatch.setattr("fastgen.settings.stream", lambda name: 7)
+    monkeypatch.setattr("fastgen.splitting.stream", lambda name: 7)
     assert faults_of(default) == ["split.sets.validation: would get the same random stream as train; rename one"]
 
 
@@ -719,7 +703,7 @@ def test_the_classes_of_functional_are_those_of_the_lengths_of_splits_with_chain
         seen.append((len(chains), k, lengths))
         return SimpleNamespace(number=range(len(chains)))
 
-    monkeypatch.setattr("fastgen.settings._classes", classes)
+    monkeypatch.setattr("fastgen.splitting.classes_of", classes)
     compose("k=7")
     assert not seen
     compose("split=functional", "k=7", "split.sets.validation.length=9", "+split.sets.longer={of:train,n:5,length:50}")
@@ -850,7 +834,7 @@ def test_what_hydra_refuses_between_two_jobs_is_a_config_error(monkeypatch, caps
 @pytest.mark.parametrize(("quotas", "expected"), [([], 8), ([1.5], 2), ([0.1], 1), ([6, 2.5], 3), ([20], 8)])
 def test_cpus_are_the_fewest_that_affinity_and_quotas_allow(monkeypatch, quotas, expected):
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)), raising=False)
-    monkeypatch.setattr("fastgen.settings._quotas", lambda root: list(map(Fraction, quotas)))
+    monkeypatch.setattr("fastgen.cpus._quotas", lambda root: list(map(Fraction, quotas)))
     assert cpus() == expected
 
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from fastgen.settings import CONF
+from fastgen.doors import CONF
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def imports_no_numba(python, command):
 
 JOB = """
 import sys
-from fastgen.settings import command
+from fastgen.doors import command
 def job(config):
     print(config.k, config.graph.vertices[0].head, config.out)
     if config.k == 13:
@@ -313,4 +313,4 @@ def test_the_folder_of_configs_is_beside_or_inside_the_package():
         "show.yaml",
         "audit.yaml",
     }
-    assert sys.modules["fastgen.settings"].PACKAGE in (CONF.parent, CONF.parent / "fastgen")
+    assert sys.modules["fastgen.doors"].PACKAGE in (CONF.parent, CONF.parent / "fastgen")

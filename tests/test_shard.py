@@ -9,7 +9,8 @@ import pytest
 from helpers import variant
 
 from fastgen import engine, write
-from fastgen.settings import COLUMNS, compose
+from fastgen.doors import compose
+from fastgen.settings import COLUMNS
 from fastgen.shard import generate, plan, table
 from fastgen.text.render import SLACK, render
 from fastgen.trace import pack

@@ -7,8 +7,8 @@ import pytest
 from helpers import fastgen, files
 
 from fastgen.display import columns, show_example, show_splits
+from fastgen.doors import compose
 from fastgen.engine import example
-from fastgen.settings import compose
 from fastgen.show import job
 from fastgen.text.render import render
 from fastgen.text.tokenizer import files as files_of

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastgen import solve
-from fastgen.settings import compose
+from fastgen.doors import compose
 
 MODULI = (2, 3, 7, 11, 127, 128, 255, 256, 257, 65_536)
 

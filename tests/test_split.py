@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
+from fastgen.doors import compose
 from fastgen.graph import Chain
-from fastgen.settings import compose
 from fastgen.split import Length, Split, apportion, contained, smallest, stream, weights
 from fastgen.transforms import RECORDS, Transformation
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastgen.doors import compose
 from fastgen.graph import Chain
-from fastgen.settings import compose
 from fastgen.split import apportion
 from fastgen.strategies import STRATEGIES, Pool, limited, share_out, unseen
 

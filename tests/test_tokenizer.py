@@ -16,11 +16,13 @@ import pytest
 from helpers import ROOT, variant
 
 from fastgen import engine
-from fastgen.settings import Config, ConfigError, compose
+from fastgen.doors import compose
+from fastgen.settings import Config
 from fastgen.text.grammar import SPECIALS
 from fastgen.text.render import render
 from fastgen.text.tokenizer import files, lengths
 from fastgen.text.tokens import tokens
+from fastgen.values import ConfigError
 
 PREVIOUS = "FASTGEN_TRANSFORMERS_PREVIOUS"
 """A folder with the previous major version of transformers: pip install --target FOLDER 'transformers<5'."""

@@ -13,7 +13,7 @@ import pytest
 from helpers import variant
 
 from fastgen import engine
-from fastgen.settings import CONF, compose
+from fastgen.doors import CONF, compose
 from fastgen.text.grammar import EOS, SPECIALS, STEP, UNKNOWN
 from fastgen.text.render import render
 from fastgen.text.tokens import IGNORED, ROLES, Tokens, count, dtypes, fill, mean_and_largest, most, tokens

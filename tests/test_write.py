@@ -16,10 +16,12 @@ import yaml
 from helpers import files
 
 from fastgen import __version__, write
+from fastgen.doors import compose
 from fastgen.engine import example
 from fastgen.run import job
-from fastgen.settings import ConfigError, compose, restore
+from fastgen.settings import restore
 from fastgen.shard import plan, table
+from fastgen.values import ConfigError
 
 
 def make(out, *overrides, **values):

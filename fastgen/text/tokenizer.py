@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from fastgen.settings import ConfigError
 from fastgen.text.grammar import BOS, EOS, PAD, SPECIALS, UNKNOWN, Grammar
+from fastgen.values import ConfigError
 
 
 def files(grammar: Grammar) -> dict[str, str]:
