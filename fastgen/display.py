@@ -7,7 +7,7 @@ from typing import Any
 
 from fastgen.engine import Example, example
 from fastgen.findings import Audit, Finding
-from fastgen.settings import Config
+from fastgen.settings import REJECTED, Config
 from fastgen.split import contained
 from fastgen.text.render import render
 from fastgen.text.tokens import mean_and_largest
@@ -98,6 +98,7 @@ def show_summary(config: Config, files: Mapping[str, File], rows: int, seconds: 
             share = float(contained(split, train, config.chains))
             lines.append(f"{share:.0%} of {split.name} runs a chain that stands whole inside a chain of {train.name}")
     lines += [
+        show_functions(config),
         "",
         show_ceilings(config),
         "",
@@ -106,6 +107,19 @@ def show_summary(config: Config, files: Mapping[str, File], rows: int, seconds: 
         f"{train.name} 0",
         show_first(config),
     ]
+    return "\n".join(lines)
+
+
+def show_functions(config: Config) -> str:
+    """How many functions the chains are, how that is known, and at which single lengths they are fewer."""
+    found = config.classes
+    functions = len(found.canonical)
+    known = " or ".join(sorted({how for how in found.decided}))
+    lines = [f"{functions} functions among {len(config.chains)} chains (equal ones: {known})"]
+    lines += [f"at length {n} alone they are {count}" for n, count in found.at_length if count < functions]
+    kinds = {kind: sum(getattr(found, kind)) for kind in REJECTED}
+    if any(kinds.values()):
+        lines.append("chains that are " + ", ".join(f"{kind}: {count}" for kind, count in kinds.items() if count))
     return "\n".join(lines)
 
 

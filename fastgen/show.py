@@ -25,7 +25,7 @@ def job(config: Config, examples: int, tokenizer: str | None, ceiling: bool) -> 
 
     print(display.show_layers(config), display.show_splits(config), sep="\n\n")
     if ceiling:
-        print("", display.show_ceilings(config), sep="\n")
+        print("", display.show_functions(config), "", display.show_ceilings(config), sep="\n")
     counts = display.count_tokens(config) if tokenizer is None else _counted(config, tokenizer)
     print("", display.show_tokens(counts), sep="\n")
     for split in config.splits:

@@ -1,11 +1,12 @@
 """`python -m fastgen.show`: layers, counts, splits, and examples with every step."""
 
 import re
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 from helpers import fastgen, files
 
+from fastgen.ceiling import ceiling
 from fastgen.display import columns, show_example, show_splits
 from fastgen.doors import compose
 from fastgen.engine import example
@@ -179,3 +180,24 @@ def test_a_tokenizer_that_cannot_be_used(tmp_path, path):
     assert done.returncode == 2
     assert done.stderr.startswith(f"fastgen: tokenizer={path}: ")
     assert "Traceback" not in done.stderr
+
+
+def test_functions_and_ceilings(capsys):
+    config = compose("graph=mixed", "k=3", "length={min:2,max:4}")
+    job(config, 0, None, True)
+    text = capsys.readouterr().out
+    found = config.classes
+    functions = len(found.canonical)
+    assert functions < 432
+    assert f"{functions} functions among 432 chains (equal ones: proved)" in text
+    at_two = dict(found.at_length)[2]
+    assert at_two < functions
+    assert f"at length 2 alone they are {at_two}\n" in text
+    assert (
+        f"identity: {sum(found.identity)}, constant: {sum(found.constant)}, redundant: {sum(found.redundant)}" in text
+    )
+    for split in config.splits:
+        shares = astuple(ceiling(config, split))
+        assert [split.name, *(f"{share:.1%}" for share in shares)] in [line.split() for line in text.splitlines()]
+    job(config, 0, None, False)
+    assert "functions" not in capsys.readouterr().out
