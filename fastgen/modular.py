@@ -65,7 +65,8 @@ def multiply(typingctx: Any, a: Any, b: Any, k: Any, reciprocal: Any) -> Any:
         )
         k = resize(builder, k, double)
         rest = builder.sub(product, builder.mul(builder.trunc(estimate, double), k))
-        least = builder.select(builder.icmp_unsigned("<", rest, k), rest, builder.sub(rest, k))
+        less = builder.sub(rest, k)  # wraps around to a large number where rest < k: the smaller one is the result
+        least = builder.select(builder.icmp_unsigned("<", rest, less), rest, less)
         return builder.trunc(least, a.type)
 
     return a(a, a, types.int64, types.int64), codegen

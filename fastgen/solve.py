@@ -22,8 +22,8 @@ from fastgen.transforms import Transformation
 BLOCK = 4096
 """Rows solved in one call: at most BLOCK * 1000 solutions, of six bytes each."""
 
-TILE_ROWS = 1024
-TILE_BYTES = 32 * 1024
+TILE_ROWS = 2048
+TILE_BYTES = 64 * 1024
 """What the vectors of a tile may take: a few of these, one for each depth of the tree, stay in the second cache."""
 
 SLACK = 8
@@ -98,7 +98,8 @@ def pairs(
     most = int((tree.chain >= 0).sum())
     for first in range(0, rows.size, BLOCK):
         some = rows[first : first + BLOCK]
-        some = some[np.argsort(lengths[some], kind="stable")]
+        if lengths[some].min() < lengths[some].max():
+            some = some[np.argsort(lengths[some], kind="stable")]
         room = 64 + 4 * some.size
         while True:
             row, chain = np.empty(room, np.int32), np.empty(room, np.uint16)
@@ -178,7 +179,7 @@ def _solve(depth, chain, addresses, codes, arguments, k, code, x, y, offsets, ro
         longest = max(longest, offsets[r + 1] - offsets[r])
     tile = max(VECTOR, min(TILE_ROWS, TILE_BYTES // (longest * x.itemsize)) // VECTOR * VECTOR)
     planes = np.empty((depth.max() + 2) * longest * tile, x.dtype)
-    words, unequal = np.empty(tile, np.uint64), np.empty(tile, np.uint8)
+    words, differs = np.empty(tile, np.uint64), np.empty(tile, x.dtype)
     while first < rows.size:
         n = np.int64(offsets[rows[first] + 1] - offsets[rows[first]])
         last = min(first + tile, rows.size)
@@ -196,33 +197,54 @@ def _solve(depth, chain, addresses, codes, arguments, k, code, x, y, offsets, ro
             after = planes[start + size : start + 2 * size].reshape((n, padded))
             call(addresses[node], before, after, untraced(code), codes[node], k, arguments[node])
             if chain[node] >= 0:
-                _compare(after, result, unequal[:padded])
-                count = _collect(unequal, group, chain[node], found_row, found_chain, count)
+                _compare(after, result, differs[:padded])
+                count = _collect(differs, group, chain[node], found_row, found_chain, count)
         first = last
     return count
 
 
 @jit
-def _compare(a, b, unequal):
-    """unequal: uint8[row], 1 where the vectors of a row differ."""
-    unequal[:] = 0
-    for i in range(a.shape[0]):
-        _compare_row(a, b, i, unequal)
+def _compare(a, b, differs):
+    """differs: uint8|uint16[row], 0 where the vectors of a row are equal. Four positions at a time: fewer stores."""
+    differs[:] = 0
+    whole = a.shape[0] // 4 * 4
+    for i in range(0, whole, 4):
+        _compare_rows(a, b, i, differs)
+    for i in range(whole, a.shape[0]):
+        _compare_row(a, b, i, differs)
 
 
 @jit
-def _compare_row(a, b, i, unequal):
-    for r in range(unequal.size):
-        unequal[r] |= a[i, r] != b[i, r]
+def _compare_rows(a, b, i, differs):
+    for r in range(differs.size):
+        differs[r] |= (
+            (a[i, r] ^ b[i, r])
+            | (a[i + 1, r] ^ b[i + 1, r])
+            | (a[i + 2, r] ^ b[i + 2, r])
+            | (a[i + 3, r] ^ b[i + 3, r])
+        )
 
 
 @jit
-def _collect(unequal, group, chain, found_row, found_chain, count):
-    """Add the rows that are equal to what was found; eight at a time are passed over where none is."""
-    for r in range(0, group.size, 8):
-        if load_word(unequal, r) != np.uint64(0x0101010101010101):
-            for j in range(r, min(r + 8, group.size)):
-                if unequal[j] == 0:
+def _compare_row(a, b, i, differs):
+    for r in range(differs.size):
+        differs[r] |= a[i, r] ^ b[i, r]
+
+
+@jit
+def _collect(differs, group, chain, found_row, found_chain, count):
+    """Add the rows that are equal to what was found; a word of them at a time is passed over where none is.
+
+    A word has a lane of 0 where (w - 1 in every lane) & ~w has the highest bit of a lane (Mycroft, 1987).
+    """
+    lanes = 8 // differs.itemsize
+    ones = np.uint64(0x0101010101010101 if lanes == 8 else 0x0001000100010001)
+    tops = ones << np.uint64(64 // lanes - 1)
+    for r in range(0, group.size, lanes):
+        word = load_word(differs, r)
+        if (word - ones) & ~word & tops:
+            for j in range(r, min(r + lanes, group.size)):
+                if differs[j] == 0:
                     if count < found_row.size:
                         found_row[count] = group[j]
                         found_chain[count] = chain
