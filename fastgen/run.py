@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -80,7 +81,9 @@ def _generate(config: Config, todo: list[Shard], files: dict[str, File]) -> dict
         with _interrupt_at_once():
             engine.prepare(config)
             write.write_chains(config)
-        local.run(config, todo, progress, finished)
+        with ThreadPoolExecutor(1) as beside:
+            beside.submit(write.ceilings, config)  # kept for the card: 0.2 s that need not wait for the last file
+            local.run(config, todo, progress, finished)
     write.write_card(config, files.values(), display.show_first(config))
     write.write_manifest(config, files.values(), complete=True)
     write.tidy(config)
