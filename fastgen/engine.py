@@ -221,16 +221,14 @@ SOLVERS = ("n_solutions", "n_train_solutions")
 def _count_solutions(rows: Rows, config: Config) -> None:
     if not rows.solutions:
         return
-    offsets, train = rows.offsets[: rows.count + 1], np.zeros(len(config.chains), np.bool_)
-    train[list(config.splits[0].chains)] = True
+    among = np.zeros((2, len(config.chains)), np.bool_)
+    among[0], among[1, list(config.splits[0].chains)] = True, True
     whole = "n_solutions" in rows.solutions
-    for counts in rows.solutions.values():
-        counts[: rows.count] = 0
-    for row, chain in solve.pairs(tree(config, None if whole else config.splits[0].name), rows.x, rows.y, offsets):
-        if whole:
-            np.add.at(rows.solutions["n_solutions"], row, 1)
-        if "n_train_solutions" in rows.solutions:
-            np.add.at(rows.solutions["n_train_solutions"], row[train[chain]], 1)
+    asked = tree(config, None if whole else config.splits[0].name)
+    found = solve.count(asked, rows.x, rows.y, rows.offsets[: rows.count + 1], among)
+    for name, counts in zip(SOLVERS, found, strict=True):
+        if name in rows.solutions:
+            rows.solutions[name][: rows.count] = counts
 
 
 def prepare(config: Config) -> None:

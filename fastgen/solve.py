@@ -110,12 +110,18 @@ def pairs(
         yield row[:found], chain[:found]
 
 
-def count(tree: Tree, x: Any, y: Any, offsets: Any) -> np.ndarray[Any, Any]:
-    """How many chains of a tree map each row's x to its y, uint16[row]; arguments as of `pairs`."""
-    counts = np.zeros(len(offsets) - 1, np.uint16)
-    for row, _ in pairs(tree, x, y, offsets):
-        np.add.at(counts, row, 1)
-    return counts
+def count(tree: Tree, x: Any, y: Any, offsets: Any, among: Any = None) -> np.ndarray[Any, Any]:
+    """How many chains of a tree map each row's x to its y, uint16[row]; arguments as of `pairs`.
+
+    With `among: bool[set, chain]`, how many of each set do, uint16[set, row].
+    """
+    sets = np.ones((1, 1 + tree.chain.max()), np.bool_) if among is None else among
+    counts = np.zeros((len(sets), len(offsets) - 1), np.uint16)
+    for block, (row, chain) in enumerate(pairs(tree, x, y, offsets)):
+        here = counts[:, block * BLOCK : (block + 1) * BLOCK]
+        for chosen, counted in zip(sets, here, strict=True):
+            counted[:] = np.bincount(row[chosen[chain]] - block * BLOCK, minlength=counted.size)
+    return counts[0] if among is None else counts
 
 
 def solved(tree: Tree, x: Any, y: Any, offsets: Any, rows: Any = None) -> np.ndarray[Any, Any]:
