@@ -959,6 +959,19 @@ def test_nothing_outside_the_buffer_is_read(chat):
         assert all(c.mprotect(guard, ctypes.c_size_t(page), mmap.PROT_READ | mmap.PROT_WRITE) == 0 for guard in guards)
 
 
+def test_the_memory_of_a_batch_is_the_next_ones_when_it_is_gone():
+    texts, others = arrow([f" {SORT} ; {REVERSE} ."] * 100), arrow([f" {REVERSE} ; {SORT} ."] * 100)
+    place = parse_batch(texts, FULL).numbers.ctypes.data
+    batch = parse_batch(texts, FULL)
+    assert batch.numbers.ctypes.data == place
+    numbers, before = batch.numbers[::3, 1], batch.numbers[::3, 1].tolist()
+    del batch
+    assert parse_batch(others, FULL).numbers.ctypes.data != place
+    assert numbers.tolist() == before
+    del numbers
+    assert place in [parse_batch(others, FULL).numbers.ctypes.data for _ in range(2)]
+
+
 HOSTILE = {
     "commas": b",",
     "numbers": b"1 ",

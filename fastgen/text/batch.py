@@ -220,17 +220,17 @@ def _walk(
     width, fields = len(grammar.step), {item.field for item in getattr(grammar, template)}
     most, total, rows = texts.longest + 1, texts.total, texts.starts.size
     shapes: dict[str, tuple[tuple[int, ...], type]] = {  # of well-formed text, and what the longest row may need
+        "edges": ((rows + 1, len(FOUND)), np.int64),
+        "said": ((rows, len(SAID)), np.int32),
+        "faults": ((2 * MOST_FAULTS, 5), np.int32),
         "segments": ((most + total // 32 * ("trace" in fields), 3), np.int64),
         "numbers": ((most + total // 8 * ("trace" in fields), width), np.int32),
         "x": ((most + total // 4 * ("x" in fields),), np.int32),
         "y": ((most + total // 4 * ("y" in fields),), np.int32),
         "chain": ((most + total // 16 * ("chain" in fields), 2), np.int64),
-        "faults": ((2 * MOST_FAULTS, 5), np.int32),
-        "edges": ((rows + 1, len(FOUND)), np.int64),
-        "said": ((rows, len(SAID)), np.int32),
     }
-    found = _arrays(shapes)
-    edges, said = found.pop("edges"), found.pop("said")
+    arrays = _arrays(shapes)
+    edges, said, found = arrays["edges"], arrays["said"], {name: arrays[name] for name in FOUND}
     edges[0] = 0
     known, table = lexicon(grammar), template_table(grammar, template)
     readers = reader(grammar, template, known, table)
