@@ -732,7 +732,8 @@ def test_what_is_no_text_is_an_unknown_token(junk):
 def test_what_only_looks_like_something_known():
     """Bytes that a table could hold where it is empty, digits where numbers are words, heads with other arguments."""
     nuls = [b"\0" * size for size in range(1, 18)]
-    both([b" %s 1 1 1 , 0 3 3 ; %s%s 0 1 3 , 1 0 1 ." % (nul, nul, end) for nul in nuls for end in (b"", b"\1")], FULL)
+    for head in (b"", b"\1", b"add3", b"interleave"):
+        both([b" %s%s 1 1 1 , 0 3 3 ; %s%s 0 1 3 , 1 0 1 ." % (nul, head, head, nul) for nul in nuls], FULL)
     letters = changed(**grouped("full", "infer", "letters").identity() | {"length": 2})
     assert not any(each.whole for each in both([" sort 1 1 1 , 0 3 3 ."], letters, ["1 2 -> 1 2 :"]))
     (parsed,) = both([" add3 1 1 1 , 0 3 3 ; add4 1 1 1 , 0 3 3 ; rotate1 1 1 1 , 0 3 3 ; rotate 1 1 1 ."], FULL)

@@ -43,7 +43,7 @@ class Lexicon(NamedTuple):
     letters: np.ndarray[Any, Any]
     """uint8[letter]"""
     heads: np.ndarray[Any, Any]
-    """int64[slot, 4], of the graph's heads, each in a slot of its own: the first bytes, op, argument"""
+    """int64[slot, 5], of the graph's heads, each in a slot of its own: the first bytes, op, argument, size"""
     multiplier: int
     """What these bytes are hashed with, see `_regular_head`."""
 
@@ -107,14 +107,14 @@ def _first_words(text: bytes) -> tuple[int, int]:
 
 def _in_slots(meanings: dict[bytes, tuple[int, int]]) -> tuple[np.ndarray[Any, Any], int]:
     """`heads` of a Lexicon, and the multiplier that keeps them apart; one that finds no slot is left to `entries`."""
-    heads, multiplier = np.ones((SLOTS, 4), np.int64), 1  # which no head of less than sixteen bytes begins with
+    heads, multiplier = np.zeros((SLOTS, 5), np.int64), 1
     for multiplier in range(HASH % 2**64, HASH % 2**64 + 2000, 2):
         slots = {(sum(_first_words(text)) * multiplier % 2**64 >> 32) % SLOTS: text for text in meanings}
         if len(slots) == len(meanings):
             break
     for slot, text in slots.items():
-        if len(text) < 16:
-            heads[slot] = *np.array(_first_words(text), np.uint64).astype(np.int64), *meanings[text]
+        if len(text) <= 16:
+            heads[slot] = *np.array(_first_words(text), np.uint64).astype(np.int64), *meanings[text], len(text)
     return heads, multiplier - 2**64
 
 

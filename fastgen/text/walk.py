@@ -662,8 +662,8 @@ def _regular_head(r):
     if size == 0 or size == 16 or start + size >= r.stop:
         return False
     low, high = _cut(word_at(r.text, start), word_at(r.text, start + 8), size)
-    head = r.heads + 32 * ((low + high) * r.multiplier >> 32 & SLOTS - 1)
-    if (int64_at(head, 0) ^ low) | (int64_at(head, 1) ^ high) != 0:
+    head = r.heads + 40 * ((low + high) * r.multiplier >> 32 & SLOTS - 1)
+    if (int64_at(head, 0) ^ low) | (int64_at(head, 1) ^ high) | (int64_at(head, 4) ^ size) != 0:
         return False
     r.kind, r.value, r.argument = HEAD, int64_at(head, 2), int64_at(head, 3)
     r.token, r.start, r.at, r.odd, r.wanted = r.token + 1, start, start + size, 0, 1
