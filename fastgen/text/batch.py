@@ -9,7 +9,7 @@ import numpy as np
 from fastgen.settings import Config
 from fastgen.text import walk
 from fastgen.text.grammar import FIELDS, Grammar
-from fastgen.text.lexicon import FOUND, SAID, lexicon, reader, template_table
+from fastgen.text.lexicon import FOUND, SAID, tables
 from fastgen.text.parse import FAULTS, MISSING, MOST_FAULTS, Fault, Parsed, Segment, one_length
 
 
@@ -197,8 +197,8 @@ def _behind_preambles(prompts: _Texts, grammar: Grammar) -> np.ndarray[Any, Any]
 
 def _answer_starts(texts: _Texts, prompts: _Texts, grammar: Grammar) -> np.ndarray[Any, Any]:
     """int64[row]: where the answer in each text begins; see `_answer_start`."""
-    known, table = lexicon(grammar), template_table(grammar, "completion")
-    readers = reader(grammar, "completion", known, table)
+    known = tables(grammar, "completion")
+    readers = known.reader.copy()
     readers["text"], readers["limit"] = texts.data.ctypes.data, texts.data.size
     begins: np.ndarray[Any, Any] = walk.pass_chat(
         *(readers, texts.starts, texts.stops, prompts.data.ctypes.data, prompts.starts, prompts.stops),
@@ -232,8 +232,8 @@ def _walk(
     arrays = _arrays(shapes)
     edges, said, found = arrays["edges"], arrays["said"], {name: arrays[name] for name in FOUND}
     edges[0] = 0
-    known, table = lexicon(grammar), template_table(grammar, template)
-    readers = reader(grammar, template, known, table)
+    known = tables(grammar, template)
+    readers = known.reader.copy()
     readers["text"], readers["limit"], readers["chat"] = texts.data.ctypes.data, texts.data.size, chat
     row = 0
     while True:

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgen.text.grammar import BETWEEN_PARTS, BETWEEN_STEPS, BLANKS, FIELDS, Grammar, Item, glued
-from fastgen.text.parse import MISSING, spellings
-from fastgen.transforms import split_head
+from fastgen.text.parse import MISSING, read_token, spellings
 
 END, WORD, NUMBER, HEAD, NONE, NAME = range(6)
 """Kinds of tokens: the end of the text, a word, a number, a head, none of them, a name that lacks its argument."""
@@ -48,19 +47,19 @@ class Lexicon(NamedTuple):
     """What these bytes are hashed with, see `_regular_head`."""
 
 
-@lru_cache(maxsize=8)
-def lexicon(grammar: Grammar) -> Lexicon:
+def _lexicon(grammar: Grammar) -> Lexicon:
     """The tables of a grammar."""
     spelled, places = spellings(grammar), {word: i for i, word in enumerate(grammar.words)}
     meanings = {text: (WORD, places[word], MISSING) for text, word in spelled.words.items()}
     meanings |= {text: (NUMBER, value, MISSING) for text, value in (spelled.numbers or {}).items()}
     for text, record in spelled.records.items():
         meanings[text] = NAME if record.argument else HEAD, record.code, MISSING
-    for head in grammar.heads:
-        _, argument = split_head(head) or ("", None)
-        if argument is not None:
-            text = grammar.head(head).encode()
-            meanings[text] = HEAD, meanings[text.rstrip(b"0123456789")][1], argument
+    heads = {}
+    for text in (grammar.head(head).encode() for head in grammar.heads):
+        if (token := read_token(text, 0, spelled)).kind == "head":
+            op, argument, _ = token.value
+            heads[text] = op, MISSING if argument is None else argument
+            meanings[text] = HEAD, *heads[text]
     texts = sorted(meanings)
     signs = sorted((text for text in spelled.words if glued(text.decode())), key=len, reverse=True)
     letters = b"".join([*signs, *texts])
@@ -83,18 +82,15 @@ def lexicon(grammar: Grammar) -> Lexicon:
         slots[slot] = i
         at = edges[len(signs) + i :]
         entries.append((*meanings[text], *np.array([low, high], np.uint64).astype(np.int64), *at[:2]))
-    heads, multiplier = _in_slots(
-        {text: meanings[text][1:] for text in (grammar.head(head).encode() for head in grammar.heads)}
-    )
+    sign_rows = [(places[spelled.words[text]], *edges[i : i + 2]) for i, text in enumerate(signs)]
+    in_slots, multiplier = _in_slots(heads)
     return Lexicon(
         classes=classes,
-        signs=np.array(
-            [(places[spelled.words[text]], *edges[i : i + 2]) for i, text in enumerate(signs)], np.int64
-        ).reshape(-1, 3),
+        signs=np.array(sign_rows, np.int64),
         slots=slots,
         entries=np.array(entries, np.int64),
         letters=np.frombuffer(letters, np.uint8),
-        heads=heads,
+        heads=in_slots,
         multiplier=multiplier,
     )
 
@@ -118,8 +114,7 @@ def _in_slots(meanings: dict[bytes, tuple[int, int]]) -> tuple[np.ndarray[Any, A
     return heads, multiplier - 2**64
 
 
-@lru_cache(maxsize=16)
-def template_table(grammar: Grammar, template: str) -> np.ndarray[Any, Any]:
+def _template(grammar: Grammar, template: str) -> np.ndarray[Any, Any]:
     """int64[place, 2 + word]: which field, or 0 for a word; that word, or MISSING; where a field ends at each word.
 
     Fields count from 1; a field that meets a word ends at that place, or, at MISSING, does not.
@@ -152,18 +147,8 @@ SAID = ("depth_said", "k_said", "seen", "count", "blanks")
 """What there is one of per row: two numbers, which fields (bit i for FIELDS[i]), how many faults, how many blanks."""
 
 _GRAMMAR = (
-    *(
-        "classes",
-        "signs",
-        "sign_count",
-        "slots",
-        "mask",
-        "entries",
-        "entry_count",
-        "letters",
-        "heads",
-        "multiplier",
-    ),  # a Lexicon
+    *("classes", "signs", "sign_count", "slots", "mask"),  # a Lexicon: addresses and sizes
+    *("entries", "entry_count", "letters", "heads", "multiplier"),
     *("template", "places", "columns", "first_gap"),  # a table, its shape, and how many blanks a text begins with
     *("most", "width", "decimal"),  # numbers are below `most`; so many are a step; whether they have digits
     *("steps_word", "parts_word"),
@@ -187,9 +172,19 @@ _PLACE = (
 READER = np.dtype([(name, np.int64) for name in (*_GRAMMAR, *_TEXT, *_PLACE, *FOUND, *ROOMS, *USED, *SAID)])
 
 
-def reader(grammar: Grammar, template: str, known: Lexicon, table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """READER[1], which knows a grammar. It holds addresses: the tables have to live as long."""
-    words = list(grammar.words)
+class Tables(NamedTuple):
+    """All that compiled code knows of a grammar and one of its templates."""
+
+    lexicon: Lexicon
+    template: np.ndarray[Any, Any]
+    reader: np.ndarray[Any, Any]
+    """READER[1], to be copied: it holds addresses in the others, which have to live as long."""
+
+
+@lru_cache(maxsize=16)
+def tables(grammar: Grammar, template: str) -> Tables:
+    """Those of `prompt` or `completion`."""
+    known, table, words = _lexicon(grammar), _template(grammar, template), list(grammar.words)
     between = [grammar.words[word].encode() for word in (BETWEEN_STEPS, BETWEEN_PARTS)]
     places = [words.index(word) for word in (BETWEEN_STEPS, BETWEEN_PARTS)]
     made = np.zeros(1, READER)
@@ -215,4 +210,4 @@ def reader(grammar: Grammar, template: str, known: Lexicon, table: np.ndarray[An
     }
     for name, value in values.items():
         made[name] = value
-    return made
+    return Tables(known, table, made)

@@ -122,11 +122,12 @@ def _walk_row(r):
                 _fault(r, SEPARATOR)
             place = int64_at(r.ends, r.value) + 1
     if place == r.places:
-        _next(r)
-        if r.kind != END:
-            r.blanks -= r.odd
-            if r.chat == 0:
-                _fault(r, TRAILING)
+        if r.at < r.stop:
+            _next(r)
+            if r.kind != END:
+                r.blanks -= r.odd
+                if r.chat == 0:
+                    _fault(r, TRAILING)
     elif r.token == 0 and r.cut == 0:
         r.depth, r.step, r.seen = MISSING, MISSING, 0
         _fault(r, EMPTY)
@@ -221,13 +222,13 @@ def _segments(r):
             if not present:
                 _next(r)
             present = False
+            while r.kind == WORD:
+                _fault(r, MISPLACED)
+                if int64_at(r.ends, r.value) >= 0:
+                    return
+                _next(r)
             if r.kind == END:
                 return
-            if r.kind == WORD:
-                _fault(r, MISPLACED)
-                if _ends(r):
-                    return
-                continue
             if r.kind == NUMBER:
                 _fault(r, MISPLACED)
                 present = width > 0
@@ -425,6 +426,8 @@ def _keep_fault(r, kind, token, start):
 @jit
 def _to_characters(r):
     """Positions of the row's faults from bytes to characters, but for that of a prompt that is wrong."""
+    if _is_ascii(r):
+        return
     first = r.faults + 20 * r.faults_used
     characters, place = 0, r.origin
     for fault in range(min(r.count, MOST_FAULTS)):
@@ -434,6 +437,22 @@ def _to_characters(r):
                 characters += (byte_at(r.text, i) & 0xC0) != 0x80
             place = max(place, stop)
             set_int32(first, 5 * fault + 2, characters)
+
+
+@jit
+def _is_ascii(r):
+    """Whether every byte of the row is a character."""
+    place, high = r.origin, 0
+    while place + 8 <= r.stop:
+        high |= word_at(r.text, place)
+        place += 8
+    for i in range(place, r.stop):
+        high |= byte_at(r.text, i)
+    return high & ASCII == 0
+
+
+ASCII = 0x8080808080808080 - 2**64
+"""The bits that are 0."""
 
 
 # Compiled: tokens
@@ -455,7 +474,10 @@ def _next(r):
         r.kind, r.value, r.at = WORD, kind - SINGLE, start + 1
         r.blanks += odd
     elif start < stop:
-        _lex(r, start, kind)
+        if kind == LETTER:
+            _lex_letters(r, start)
+        else:
+            _lex(r, start, kind)
         if r.kind != NONE or r.at < stop or not _begins_a_token(r, start):
             r.blanks += odd
         else:
@@ -476,7 +498,6 @@ def _end(r, odd):
 @jit
 def _lex(r, start, first):
     """Read the token at `start`, which begins with a byte of the class `first`, no blank."""
-    r.argument = MISSING
     if first >= SINGLE:
         r.kind, r.value, r.at = WORD, first - SINGLE, start + 1
         return
