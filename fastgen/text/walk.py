@@ -10,6 +10,8 @@ then, which `_next` has read.
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastgen.jit import jit
 from fastgen.lanes import (
     byte_at,
@@ -239,7 +241,7 @@ def _segments(r):
             if r.kind == HEAD:
                 _open(r, r.value, r.argument)
             else:
-                _open(r, 0, MISSING)
+                _open(r, np.int64(0), np.int64(MISSING))
             r.steps = 0
         r.depth = depth
         if width == 0:
@@ -659,7 +661,7 @@ def _regular_segments(r, depth):
     """
     while _regular_head(r):
         _open(r, r.value, r.argument)
-        r.steps = _regular_steps(r, 0)
+        r.steps = _regular_steps(r, np.int64(0))
         if r.full >= 0:
             return depth
         if r.expected < 0:
