@@ -229,7 +229,7 @@ def _walk(
         "y": ((most + total // 4 * ("y" in fields),), np.int32),
         "chain": ((most + total // 16 * ("chain" in fields), 2), np.int64),
     }
-    arrays = _arrays(shapes)
+    arrays = _arrays(shapes, most < total // 16)
     edges, said, found = arrays["edges"], arrays["said"], {name: arrays[name] for name in FOUND}
     edges[0] = 0
     known = tables(grammar, template)
@@ -293,8 +293,8 @@ class _Memory:
     A batch is a few times as long as its text. For every batch anew, its pages took a quarter of the time.
     """
 
-    def __init__(self, size: int) -> None:
-        self.bits = (size - 1).bit_length()
+    def __init__(self, size: int, lasting: bool) -> None:
+        self.bits = (size - 1).bit_length() if lasting else KEPT_BITS + 1
         block = _kept.pop(self.bits, None)
         if block is None:
             block = np.empty(size if self.bits > KEPT_BITS else 1 << self.bits, np.uint8)
@@ -305,11 +305,11 @@ class _Memory:
             kept[self.bits] = self.block
 
 
-def _arrays(shapes: dict[str, tuple[tuple[int, ...], type]]) -> dict[str, np.ndarray[Any, Any]]:
-    """Arrays of these shapes and dtypes in one block, not cleared."""
+def _arrays(shapes: dict[str, tuple[tuple[int, ...], type]], lasting: bool) -> dict[str, np.ndarray[Any, Any]]:
+    """Arrays of these shapes and dtypes in one block, not cleared; it lasts unless most of it is for one long row."""
     sizes = [int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in shapes.values()]
     edges = np.cumsum([0, *(-(-size // 64) * 64 for size in sizes)]).tolist()
-    block = np.asarray(_Memory(edges[-1]))
+    block = np.asarray(_Memory(edges[-1], lasting))
     return {
         name: block[start : start + size].view(dtype).reshape(shape)
         for (name, (shape, dtype)), start, size in zip(shapes.items(), edges, sizes, strict=False)
