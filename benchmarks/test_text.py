@@ -49,11 +49,12 @@ MALFORMED = {
 
 @cache
 def written(case: str) -> tuple[Config, pa.Array, pa.Array, int]:
-    """Config, prompts and completions of a block of rows, and the bytes of the completions."""
+    """Config, prompts and completions of a block of rows, and the bytes of those that are read."""
     config = compose("n=1e9", "columns=[prompt,completion]", *OVERRIDES.get(case, []))
     rows = table(config, "train", 0, engine.BLOCK).combine_chunks()
     prompts, completions = rows["prompt"].chunk(0), rows["completion"].chunk(0)
-    return config, prompts, completions, sum(map(len, completions.to_pylist()))
+    read = (prompts, completions) if case == "with prompts" else (completions,)
+    return config, prompts, completions, sum(len(text) for texts in read for text in texts.to_pylist())
 
 
 def copied(size: int) -> float:
@@ -83,6 +84,7 @@ def test_render(column: str, benchmark: BenchmarkFixture, report: Report) -> Non
     if benchmark.stats is None:  # --benchmark-disable
         return
     size, seconds = int(offsets[-1]), benchmark.stats.stats.median
+    benchmark.extra_info["GB/s"] = round(size / seconds / 1e9, 2)
     report(TITLE, f"render {column}", "GB/s (goal)", f"{size / seconds / 1e9:.2f} ({GOAL_RENDER})")
     report(TITLE, f"render {column}", "times a copy", f"{seconds / copied(size):.1f}")
 
@@ -96,6 +98,7 @@ def test_parse(case: str, benchmark: BenchmarkFixture, report: Report) -> None:
     if benchmark.stats is None:  # --benchmark-disable
         return
     seconds = benchmark.stats.stats.median
+    benchmark.extra_info["GB/s"] = round(size / seconds / 1e9, 2)
     report(TITLE, f"parse, {case}", "GB/s (goal)", f"{size / seconds / 1e9:.2f} ({GOALS_PARSE[case]})")
     report(TITLE, f"parse, {case}", "times a copy", f"{seconds / copied(size):.1f}")
 
@@ -112,5 +115,6 @@ def test_malformed(case: str, benchmark: BenchmarkFixture, report: Report) -> No
     _, _, completions, size = written("default")
     whole = timed(lambda: parse_batch(completions, config)) / size
     each = benchmark.stats.stats.median / len(data) / engine.BLOCK
+    benchmark.extra_info["times slower"] = round(each / whole, 1)
     report(HOSTILE, case, "ns per byte", f"{each * 1e9:.2f}")
     report(HOSTILE, case, "times slower (goal)", f"{each / whole:.1f} ({GOAL_SLOWER:.0f})")

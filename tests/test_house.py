@@ -22,7 +22,7 @@ ORDER = (
     *("transforms", "testing"),
     *("graph", "solve", "classes", "split", "strategies", "text", "text.grammar", "text.preamble"),
     *("cpus", "values", "splitting", "settings", "doors"),
-    *("text.render", "text.parse", "text.walk", "text.batch", "text.tokens", "text.tokenizer"),
+    *("text.render", "text.parse", "text.lexicon", "text.walk", "text.batch", "text.tokens", "text.tokenizer"),
     *("sample", "engine", "ceiling", "write", "shard", "launch", "launch.local"),
     *("chance", "corpus", "overlap", "findings", "display"),
     *("run", "show", "search", "audit"),

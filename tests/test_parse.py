@@ -729,6 +729,17 @@ def test_what_is_no_text_is_an_unknown_token(junk):
     assert characters == [8, 17 + width, 17 + 2 * width]
 
 
+def test_what_only_looks_like_something_known():
+    """Bytes that a table could hold where it is empty, digits where numbers are words, heads with other arguments."""
+    nuls = [b"\0" * size for size in range(1, 18)]
+    for head in (b"", b"\1", b"add3", b"interleave"):
+        both([b" %s%s 1 1 1 , 0 3 3 ; %s%s 0 1 3 , 1 0 1 ." % (nul, head, head, nul) for nul in nuls], FULL)
+    letters = changed(**grouped("full", "infer", "letters").identity() | {"length": 2})
+    assert not any(each.whole for each in both([" sort 1 1 1 , 0 3 3 ."], letters, ["1 2 -> 1 2 :"]))
+    (parsed,) = both([" add3 1 1 1 , 0 3 3 ; add4 1 1 1 , 0 3 3 ; rotate1 1 1 1 , 0 3 3 ; rotate 1 1 1 ."], FULL)
+    assert [each.argument for each in parsed.segments] == [3, 4, 1, None]
+
+
 # What a chat model puts around its answer
 
 
@@ -947,6 +958,19 @@ def test_nothing_outside_the_buffer_is_read(chat):
                 assert parse_batch(array, config, array, chat).row(0) == parse(text[:size], config, text[:size], chat)
     finally:
         assert all(c.mprotect(guard, ctypes.c_size_t(page), mmap.PROT_READ | mmap.PROT_WRITE) == 0 for guard in guards)
+
+
+def test_the_memory_of_a_batch_is_the_next_ones_when_it_is_gone():
+    texts, others = arrow([f" {SORT} ; {REVERSE} ."] * 100), arrow([f" {REVERSE} ; {SORT} ."] * 100)
+    place = parse_batch(texts, FULL).numbers.ctypes.data
+    batch = parse_batch(texts, FULL)
+    assert batch.numbers.ctypes.data == place
+    numbers, before = batch.numbers[::3, 1], batch.numbers[::3, 1].tolist()
+    del batch
+    assert parse_batch(others, FULL).numbers.ctypes.data != place
+    assert numbers.tolist() == before
+    del numbers
+    assert place in [parse_batch(others, FULL).numbers.ctypes.data for _ in range(2)]
 
 
 HOSTILE = {

@@ -9,6 +9,7 @@ import numpy as np
 from fastgen.settings import Config
 from fastgen.text import walk
 from fastgen.text.grammar import FIELDS, Grammar
+from fastgen.text.lexicon import FOUND, SAID, tables
 from fastgen.text.parse import FAULTS, MISSING, MOST_FAULTS, Fault, Parsed, Segment, one_length
 
 
@@ -105,7 +106,7 @@ def parse_batch(texts: Any, config: Config, prompts: Any = None, chat: bool = Fa
     """
     grammar = config.grammar
     text = _buffers(texts, "texts")
-    given = _Texts(text.data, text.starts, text.starts, text.there) if prompts is None else _buffers(prompts, "prompts")
+    given = text._replace(stops=text.starts) if prompts is None else _buffers(prompts, "prompts")
     if given.starts.size != text.starts.size:
         raise ValueError(f"prompts: there are {given.starts.size}, and {text.starts.size} texts; give one for each")
     one, right = one_length(config), np.empty((0, 2), np.int64)
@@ -116,10 +117,11 @@ def parse_batch(texts: Any, config: Config, prompts: Any = None, chat: bool = Fa
 
     unknown = np.array([MISSING], np.int64)
     prompt = _walk(grammar, "prompt", given, _behind_preambles(given, grammar), unknown, right, False)
-    known = given.there & (prompt.fault_count == 0)
-    wrong = np.full((text.starts.size, 2), MISSING, np.int64)
-    wrong[given.there & ~known] = prompt.place[prompt.faults[:-1][given.there & ~known], :2]
+    known, wrong = given.there & (prompt.fault_count == 0), right
     lengths = np.where(known, np.diff(prompt.x_offsets), lengths)
+    if (faulty := given.there & ~known).any():
+        wrong = np.full((text.starts.size, 2), MISSING, np.int64)
+        wrong[faulty] = prompt.place[prompt.faults[:-1][faulty], :2]
     read = _walk(grammar, "completion", text, begins, lengths, wrong, chat)
     merged = {name: getattr(prompt, name) for item in grammar.prompt for name in _ARRAYS.get(item.field, ())}
     return read._replace(seen=np.where(known, prompt.seen, 0) | read.seen, **merged)
@@ -143,6 +145,9 @@ class _Texts(NamedTuple):
     stops: np.ndarray[Any, Any]
     there: np.ndarray[Any, Any]
     """bool[row]: not null"""
+    longest: int
+    total: int
+    """Bytes of a row, and of all of them, at most."""
 
 
 def _buffers(array: Any, name: str) -> _Texts:
@@ -168,14 +173,16 @@ def _buffers(array: Any, name: str) -> _Texts:
     edges = np.zeros(1, np.int64)
     if len(array):
         edges = np.frombuffer(offsets, width, len(array) + 1, array.offset * width.itemsize).astype(np.int64)
+    starts, stops, sizes = edges[:-1], edges[1:], np.diff(edges)
     there = np.ones(len(array), np.bool_)
     if array.null_count:
         there = array.is_valid().to_numpy(zero_copy_only=False)
+        stops = np.where(there, stops, starts)
     held = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
     held.flags.writeable = False  # of one type for the kernel, whoever owns the memory
-    if edges[0] < 0 or edges[-1] > held.size or (np.diff(edges) < 0).any():
+    if edges[0] < 0 or edges[-1] > held.size or sizes.min(initial=0) < 0:
         raise ValueError(f"{name}: its offsets do not fit its data")
-    return _Texts(held, edges[:-1], np.where(there, edges[1:], edges[:-1]) if array.null_count else edges[1:], there)
+    return _Texts(held, starts, stops, there, int(sizes.max(initial=0)), int(edges[-1] - edges[0]))
 
 
 def _behind_preambles(prompts: _Texts, grammar: Grammar) -> np.ndarray[Any, Any]:
@@ -190,19 +197,14 @@ def _behind_preambles(prompts: _Texts, grammar: Grammar) -> np.ndarray[Any, Any]
 
 def _answer_starts(texts: _Texts, prompts: _Texts, grammar: Grammar) -> np.ndarray[Any, Any]:
     """int64[row]: where the answer in each text begins; see `_answer_start`."""
-    readers = _reader(grammar, "completion", texts, False)
+    known = tables(grammar, "completion")
+    readers = known.reader.copy()
+    readers["text"], readers["limit"] = texts.data.ctypes.data, texts.data.size
     begins: np.ndarray[Any, Any] = walk.pass_chat(
         *(readers, texts.starts, texts.stops, prompts.data.ctypes.data, prompts.starts, prompts.stops),
         grammar.completion[0].field in ("trace", "chain"),
     )
     return begins
-
-
-def _reader(grammar: Grammar, template: str, texts: _Texts, chat: bool) -> np.ndarray[Any, Any]:
-    """A walk.READER of these texts."""
-    readers = walk.reader(grammar, template)
-    readers["text"], readers["limit"], readers["chat"] = texts.data.ctypes.data, texts.data.size, chat
-    return readers
 
 
 def _walk(
@@ -216,22 +218,23 @@ def _walk(
 ) -> Batch:
     """Walk a template over every row, from `begins[r]` on: where a row may not fit, the arrays grow first."""
     width, fields = len(grammar.step), {item.field for item in getattr(grammar, template)}
-    sizes = texts.stops - texts.starts
-    most, total, rows = int(sizes.max(initial=0)) + 1, int(sizes.sum()), sizes.size
+    most, total, rows = texts.longest + 1, texts.total, texts.starts.size
     shapes: dict[str, tuple[tuple[int, ...], type]] = {  # of well-formed text, and what the longest row may need
+        "edges": ((rows + 1, len(FOUND)), np.int64),
+        "said": ((rows, len(SAID)), np.int32),
+        "faults": ((2 * MOST_FAULTS, 5), np.int32),
         "segments": ((most + total // 32 * ("trace" in fields), 3), np.int64),
         "numbers": ((most + total // 8 * ("trace" in fields), width), np.int32),
         "x": ((most + total // 4 * ("x" in fields),), np.int32),
         "y": ((most + total // 4 * ("y" in fields),), np.int32),
         "chain": ((most + total // 16 * ("chain" in fields), 2), np.int64),
-        "faults": ((2 * MOST_FAULTS, 5), np.int32),
-        "edges": ((rows + 1, len(walk.FOUND)), np.int64),
-        "said": ((rows, len(walk.SAID)), np.int32),
     }
-    found = _arrays(shapes)
-    edges, said = found.pop("edges"), found.pop("said")
+    arrays = _arrays(shapes, most < total // 16)
+    edges, said, found = arrays["edges"], arrays["said"], {name: arrays[name] for name in FOUND}
     edges[0] = 0
-    readers = _reader(grammar, template, texts, chat)
+    known = tables(grammar, template)
+    readers = known.reader.copy()
+    readers["text"], readers["limit"], readers["chat"] = texts.data.ctypes.data, texts.data.size, chat
     row = 0
     while True:
         for name, array in found.items():
@@ -240,7 +243,7 @@ def _walk(
         if row == rows:
             break
         for i, (name, array) in enumerate(found.items()):
-            used, need = int(edges[row, i]), MOST_FAULTS if name == "faults" else int(sizes[row]) + 1
+            used, need = int(edges[row, i]), MOST_FAULTS if name == "faults" else most
             if len(array) - used < need:
                 found[name] = _grown(array, used, need + used * (rows - row) // (row + 1))
     each, last = dict(zip(found, edges.T, strict=True)), dict(zip(found, edges[-1].tolist(), strict=True))
@@ -279,9 +282,9 @@ def _grown(array: np.ndarray[Any, Any], used: int, need: int) -> np.ndarray[Any,
 
 
 KEPT_BITS = 26
-"""Blocks of memory of up to 2^26 bytes are kept, at most two of each power of two."""
 
-_kept: dict[int, list[np.ndarray[Any, Any]]] = {bits: [] for bits in range(KEPT_BITS + 1)}
+_kept: dict[int, np.ndarray[Any, Any]] = {}
+"""bits -> a block of 2^bits bytes that no batch has; of at most 2^KEPT_BITS"""
 
 
 class _Memory:
@@ -290,24 +293,23 @@ class _Memory:
     A batch is a few times as long as its text. For every batch anew, its pages took a quarter of the time.
     """
 
-    def __init__(self, size: int) -> None:
-        self.bits = max(0, size - 1).bit_length()
-        try:
-            block = _kept[self.bits].pop()
-        except (KeyError, IndexError):
+    def __init__(self, size: int, lasting: bool) -> None:
+        self.bits = (size - 1).bit_length() if lasting else KEPT_BITS + 1
+        block = _kept.pop(self.bits, None)
+        if block is None:
             block = np.empty(size if self.bits > KEPT_BITS else 1 << self.bits, np.uint8)
         self.block, self.__array_interface__ = block, block.__array_interface__
 
-    def __del__(self, kept: dict[int, list[np.ndarray[Any, Any]]] = _kept) -> None:
-        if self.bits in kept and len(kept[self.bits]) < 2:
-            kept[self.bits].append(self.block)
+    def __del__(self, kept: dict[int, np.ndarray[Any, Any]] = _kept) -> None:
+        if self.bits <= KEPT_BITS:
+            kept[self.bits] = self.block
 
 
-def _arrays(shapes: dict[str, tuple[tuple[int, ...], type]]) -> dict[str, np.ndarray[Any, Any]]:
-    """Arrays of these shapes and dtypes in one block, not cleared."""
+def _arrays(shapes: dict[str, tuple[tuple[int, ...], type]], lasting: bool) -> dict[str, np.ndarray[Any, Any]]:
+    """Arrays of these shapes and dtypes in one block, not cleared; it lasts unless most of it is for one long row."""
     sizes = [int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in shapes.values()]
     edges = np.cumsum([0, *(-(-size // 64) * 64 for size in sizes)]).tolist()
-    block = np.asarray(_Memory(edges[-1]))
+    block = np.asarray(_Memory(edges[-1], lasting))
     return {
         name: block[start : start + size].view(dtype).reshape(shape)
         for (name, (shape, dtype)), start, size in zip(shapes.items(), edges, sizes, strict=False)

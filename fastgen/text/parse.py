@@ -188,7 +188,7 @@ _DECIMAL = re.compile(rb"0|[1-9][0-9]*")
 _ARGUMENT = re.compile(rb"(.*[^0-9])(0|[1-9][0-9]{0,17})?", re.DOTALL)
 
 
-def _token(text: bytes, start: int, spelled: Spellings) -> _Token:
+def read_token(text: bytes, start: int, spelled: Spellings) -> _Token:
     """What the token `text` is, which begins at `start`."""
     words, numbers, records = spelled
     stop = start + len(text)
@@ -219,7 +219,7 @@ class _Reader:
     def __init__(self, text: bytes, start: int, grammar: Grammar, length: int | None) -> None:
         self.text, self.start, self.grammar = text, start, grammar
         found, spelled = _pattern(grammar).finditer(text, start), spellings(grammar)
-        self.tokens = [_token(match[0], match.start(), spelled) for match in found]
+        self.tokens = [read_token(match[0], match.start(), spelled) for match in found]
         self.cut = len(text)
         if self.tokens and self.tokens[-1].kind == "unknown" and self.tokens[-1].stop == len(text):
             if _begins_a_token(text[self.tokens[-1].start :], spelled):
@@ -511,7 +511,7 @@ def _answer_start(text: bytes, prompt: bytes, grammar: Grammar) -> int:
     start = start or 0
     if grammar.completion[0].field in ("trace", "chain"):
         for match in _pattern(grammar).finditer(text, start):
-            if _token(match[0], match.start(), spellings(grammar)).kind == "head":
+            if read_token(match[0], match.start(), spellings(grammar)).kind == "head":
                 return max(start, match.start() - text.startswith(b" ", max(0, match.start() - 1)))
     return start
 

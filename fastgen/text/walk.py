@@ -10,10 +10,6 @@ then, which `_next` has read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from fastgen.jit import jit
@@ -28,7 +24,27 @@ from fastgen.lanes import (
     within_at,
     word_at,
 )
-from fastgen.text.grammar import BETWEEN_PARTS, BETWEEN_STEPS, BLANKS, FIELDS, Grammar, Item, glued
+from fastgen.text.lexicon import (
+    BLANK,
+    DIGIT,
+    END,
+    FIELD_CHAIN,
+    FIELD_DEPTH,
+    FIELD_TRACE,
+    FIELD_X,
+    FIELD_Y,
+    HASH,
+    HASH_LONG,
+    HEAD,
+    LETTER,
+    NAME,
+    NONE,
+    NUMBER,
+    SIGN,
+    SINGLE,
+    SLOTS,
+    WORD,
+)
 from fastgen.text.parse import (
     EMPTY,
     FEW_NUMBERS,
@@ -46,217 +62,8 @@ from fastgen.text.parse import (
     TRANSFORMATION,
     TRUNCATED,
     UNKNOWN,
-    spellings,
 )
 from fastgen.trace import steps_before
-from fastgen.transforms import split_head
-
-# Tables
-
-
-END, WORD, NUMBER, HEAD, NONE, NAME = range(6)
-"""Kinds of tokens: the end of the text, a word, a number, a head, none of them, a name that lacks its argument."""
-
-LETTER, DIGIT, BLANK, SIGN, SINGLE = range(5)
-"""Classes of bytes: a word of punctuation may begin with a SIGN, and is one from SINGLE on: then it is the word whose
-place is behind that. Where numbers are words, digits are letters."""
-
-FIELD_X, FIELD_Y, FIELD_CHAIN, FIELD_TRACE, FIELD_DEPTH, FIELD_K = range(1, 1 + len(FIELDS))
-
-SLOTS = 256
-"""For up to sixteen heads of a graph."""
-
-HASH, HASH_LONG = 0x9E3779B97F4A7C15 - 2**64, 0xC2B2AE3D27D4EB4F - 2**64
-"""Odd, and otherwise arbitrary; see `_entry`."""
-
-
-class Lexicon(NamedTuple):
-    """All that compiled code knows of the words of a grammar."""
-
-    classes: np.ndarray[Any, Any]
-    """int64[byte]"""
-    signs: np.ndarray[Any, Any]
-    """int64[sign, 3], the longest first: which word, first of its letters, the one behind the last"""
-    slots: np.ndarray[Any, Any]
-    """int64[slot]: a hash table, at most half full, of rows of `entries`"""
-    entries: np.ndarray[Any, Any]
-    """int64[entry, 7], words, names, heads of the graph and number words in the order of their bytes: kind, value,
-    argument, the first eight bytes and the eight behind them as `_first_bytes` gives them, letters as in `signs`"""
-    letters: np.ndarray[Any, Any]
-    """uint8[letter]"""
-    heads: np.ndarray[Any, Any]
-    """int64[slot, 4], of the graph's heads, each in a slot of its own: the first bytes, op, argument"""
-    multiplier: int
-    """What these bytes are hashed with, see `_regular_head`."""
-
-
-@lru_cache(maxsize=8)
-def lexicon(grammar: Grammar) -> Lexicon:
-    """The tables of a grammar."""
-    spelled, places = spellings(grammar), {word: i for i, word in enumerate(grammar.words)}
-    meanings = {text: (WORD, places[word], MISSING) for text, word in spelled.words.items()}
-    meanings |= {text: (NUMBER, value, MISSING) for text, value in (spelled.numbers or {}).items()}
-    for text, record in spelled.records.items():
-        meanings[text] = NAME if record.argument else HEAD, record.code, MISSING
-    for head in grammar.heads:
-        _, argument = split_head(head) or ("", None)
-        if argument is not None:
-            text = grammar.head(head).encode()
-            meanings[text] = HEAD, meanings[text.rstrip(b"0123456789")][1], argument
-    texts = sorted(meanings)
-    signs = sorted((text for text in spelled.words if glued(text.decode())), key=len, reverse=True)
-    letters = b"".join([*signs, *texts])
-    edges = np.cumsum([0, *map(len, [*signs, *texts])]).tolist()
-
-    classes = np.full(256, LETTER, np.int64)
-    classes[list(BLANKS.encode())] = BLANK
-    if spelled.numbers is None:
-        classes[list(b"0123456789")] = DIGIT
-    for text in signs:
-        alone = len(text) == 1 and sum(other.startswith(text) for other in signs) == 1
-        classes[text[0]] = SINGLE + places[spelled.words[text]] if alone else SIGN
-
-    entries, slots = [], np.full(1 << (2 * len(texts)).bit_length(), MISSING, np.int64)
-    for i, text in enumerate(texts):
-        low, high = _first_words(text)
-        slot = ((low + high * HASH_LONG) * HASH % 2**64 >> 32) % len(slots)
-        while slots[slot] != MISSING:
-            slot = (slot + 1) % len(slots)
-        slots[slot] = i
-        at = edges[len(signs) + i :]
-        entries.append((*meanings[text], *np.array([low, high], np.uint64).astype(np.int64), *at[:2]))
-    heads, multiplier = _in_slots(
-        {text: meanings[text][1:] for text in (grammar.head(head).encode() for head in grammar.heads)}
-    )
-    return Lexicon(
-        classes=classes,
-        signs=np.array(
-            [(places[spelled.words[text]], *edges[i : i + 2]) for i, text in enumerate(signs)], np.int64
-        ).reshape(-1, 3),
-        slots=slots,
-        entries=np.array(entries, np.int64),
-        letters=np.frombuffer(letters, np.uint8),
-        heads=heads,
-        multiplier=multiplier,
-    )
-
-
-def _first_words(text: bytes) -> tuple[int, int]:
-    """The first eight bytes and the next eight, as `_first_bytes` gives them."""
-    low, high = text[:8], text[8:16]
-    return int.from_bytes(low.rjust(8, b"\0"), "little"), int.from_bytes(high.rjust(8, b"\0"), "little")
-
-
-def _in_slots(meanings: dict[bytes, tuple[int, int]]) -> tuple[np.ndarray[Any, Any], int]:
-    """`heads` of a Lexicon, and the multiplier that keeps them apart; one that finds no slot is left to `entries`."""
-    heads, multiplier = np.zeros((SLOTS, 4), np.int64), 1
-    for multiplier in range(HASH % 2**64, HASH % 2**64 + 2000, 2):
-        slots = {(sum(_first_words(text)) * multiplier % 2**64 >> 32) % SLOTS: text for text in meanings}
-        if len(slots) == len(meanings):
-            break
-    for slot, text in slots.items():
-        if len(text) <= 16:
-            heads[slot] = *np.array(_first_words(text), np.uint64).astype(np.int64), *meanings[text]
-    return heads, multiplier - 2**64
-
-
-@lru_cache(maxsize=16)
-def template_table(grammar: Grammar, template: str) -> np.ndarray[Any, Any]:
-    """int64[place, 2 + word]: which field, or 0 for a word; that word, or MISSING; where a field ends at each word.
-
-    Fields count from 1; a field that meets a word ends at that place, or, at MISSING, does not.
-    """
-    places: Sequence[Item] = getattr(grammar, template)
-    words = list(grammar.words)
-    table = np.full((len(places), 2 + len(words)), MISSING, np.int64)
-    for i, item in enumerate(places):
-        table[i, 0] = 1 + FIELDS.index(item.field) if item.field else 0
-        table[i, 1] = words.index(item.word) if item.word else MISSING
-        for j in reversed(range(i + 1, len(places))):
-            inside = item.field in ("trace", "chain") and places[j].word in (BETWEEN_STEPS, BETWEEN_PARTS)
-            if item.field and places[j].word and not inside:
-                table[i, 2 + words.index(places[j].word)] = j
-    return table
-
-
-FOUND = ("segments", "numbers", "x", "y", "chain", "faults")
-"""What there are several of per row. In a reader, by these names, the addresses of the arrays that take them: int64
-[segment, 3] (op, argument, first step), int32[step, width], int32[element] twice, int64[transformation, 2] (op,
-argument), int32[fault, 5] (kind, token, character, depth, step)."""
-
-ROOMS = tuple(f"{name}_room" for name in FOUND)
-"""How many each of these holds, steps for numbers."""
-
-USED = tuple(f"{name}_used" for name in FOUND)
-"""How many there are so far."""
-
-SAID = ("depth_said", "k_said", "seen", "count", "blanks")
-"""What there is one of per row: two numbers, which fields (bit i for FIELDS[i]), how many faults, how many blanks."""
-
-_GRAMMAR = (
-    *(
-        "classes",
-        "signs",
-        "sign_count",
-        "slots",
-        "mask",
-        "entries",
-        "entry_count",
-        "letters",
-        "heads",
-        "multiplier",
-    ),  # a Lexicon
-    *("template", "places", "columns", "first_gap"),  # a table, its shape, and how many blanks a text begins with
-    *("most", "width"),  # numbers are below `most`; so many are a step
-    *("steps_word", "parts_word"),
-    *("regular", "comma", "part"),  # whether steps are three numbers, decimal, between these bytes
-)
-_TEXT = (
-    *("text", "limit"),  # its address and all its bytes
-    *("origin", "stop", "chat"),  # where a row starts and stops
-)
-_PLACE = (
-    *("at", "wanted"),  # behind the present token; how many blanks are due there
-    *("token", "start", "kind", "value", "argument"),  # the present one
-    *("odd", "cut"),  # whether other blanks stand before it; whether it is the beginning of one
-    *("depth", "step"),
-    *("field", "ends"),  # that is read, and the words at which it ends
-    *("length", "expected"),  # of vectors; of the steps of a transformation
-    *("over", "over_start"),  # the token with which they become too many
-    *("steps", "full"),  # of a transformation that is read in part, see `_regular_steps`
-)
-READER = np.dtype([(name, np.int64) for name in (*_GRAMMAR, *_TEXT, *_PLACE, *FOUND, *ROOMS, *USED, *SAID)])
-
-
-def reader(grammar: Grammar, template: str) -> np.ndarray[Any, Any]:
-    """READER[1], which knows the grammar."""
-    known, table, words = lexicon(grammar), template_table(grammar, template), list(grammar.words)
-    between = [grammar.words[word].encode() for word in (BETWEEN_STEPS, BETWEEN_PARTS)]
-    places = [words.index(word) for word in (BETWEEN_STEPS, BETWEEN_PARTS)]
-    made = np.zeros(1, READER)
-    values = {
-        **{name: value if name == "multiplier" else value.ctypes.data for name, value in known._asdict().items()},
-        "sign_count": len(known.signs),
-        "mask": len(known.slots) - 1,
-        "entry_count": len(known.entries),
-        "template": table.ctypes.data,
-        "places": len(table),
-        "columns": table.shape[1],
-        "first_gap": template == "completion",
-        "most": grammar.count,
-        "width": len(grammar.step),
-        "steps_word": places[0],
-        "parts_word": places[1],
-        "regular": len(grammar.step) == 3
-        and grammar.number_words is None
-        and all(known.classes[word[0]] == SINGLE + place for word, place in zip(between, places, strict=True)),
-        "comma": between[0][0],
-        "part": between[1][0],
-    }
-    for name, value in values.items():
-        made[name] = value
-    return made
-
 
 # Compiled: a row
 
@@ -317,11 +124,12 @@ def _walk_row(r):
                 _fault(r, SEPARATOR)
             place = int64_at(r.ends, r.value) + 1
     if place == r.places:
-        _next(r)
-        if r.kind != END:
-            r.blanks -= r.odd
-            if r.chat == 0:
-                _fault(r, TRAILING)
+        if r.at < r.stop:
+            _next(r)
+            if r.kind != END:
+                r.blanks -= r.odd
+                if r.chat == 0:
+                    _fault(r, TRAILING)
     elif r.token == 0 and r.cut == 0:
         r.depth, r.step, r.seen = MISSING, MISSING, 0
         _fault(r, EMPTY)
@@ -355,11 +163,27 @@ def _ends(r):
 @jit
 def _numbers(r):
     """A vector, or one number."""
-    expected = r.length if r.field == FIELD_X or r.field == FIELD_Y else 1
+    if r.field == FIELD_X:
+        r.x_used += _vector(r, r.x + 4 * r.x_used, r.length)
+    elif r.field == FIELD_Y:
+        r.y_used += _vector(r, r.y + 4 * r.y_used, r.length)
+    else:
+        r.alone = MISSING
+        _vector(r, 0, 1)
+        if r.field == FIELD_DEPTH:
+            r.depth_said = r.alone
+        else:
+            r.k_said = r.alone
+
+
+@jit
+def _vector(r, numbers, expected):
+    """Read numbers to an address; of one that should stand alone, 0, only the first is kept. Returns how many."""
     values, right = 0, True
     r.over = MISSING
     while True:
-        values = _regular_numbers(r, values, expected)
+        if numbers != 0 and r.decimal != 0:
+            values = _regular_numbers(r, numbers, values, expected)
         _next(r)
         if _ends(r):
             break
@@ -368,33 +192,21 @@ def _numbers(r):
                 r.over, r.over_start = r.token, r.start
             if r.value >= r.most:
                 _fault(r, RANGE)
-            _keep(r, r.value, values)
-            values += 1
         else:
             _bad(r)
             right = False
-            if r.kind == NONE:
-                _keep(r, MISSING, values)
-                values += 1
+        if r.kind == NUMBER or r.kind == NONE:
+            value = r.value if r.kind == NUMBER else MISSING
+            if numbers != 0:
+                set_int32(numbers, values, value)
+            elif values == 0:
+                r.alone = value
+            values += 1
     if right and r.over >= 0:
         _fault_at(r, MANY_NUMBERS, r.over, r.over_start)
     elif right and r.kind != END and values < max(1, expected):
         _fault(r, FEW_NUMBERS)
-
-
-@jit
-def _keep(r, value, place):
-    """Keep a number of a vector, or the first where one belongs."""
-    if r.field == FIELD_X:
-        set_int32(r.x, r.x_used, value)
-        r.x_used += 1
-    elif r.field == FIELD_Y:
-        set_int32(r.y, r.y_used, value)
-        r.y_used += 1
-    elif place == 0 and r.field == FIELD_DEPTH:
-        r.depth_said = value
-    elif place == 0:
-        r.k_said = value
+    return values
 
 
 @jit
@@ -412,13 +224,13 @@ def _segments(r):
             if not present:
                 _next(r)
             present = False
+            while r.kind == WORD:
+                _fault(r, MISPLACED)
+                if int64_at(r.ends, r.value) >= 0:
+                    return
+                _next(r)
             if r.kind == END:
                 return
-            if r.kind == WORD:
-                _fault(r, MISPLACED)
-                if _ends(r):
-                    return
-                continue
             if r.kind == NUMBER:
                 _fault(r, MISPLACED)
                 present = width > 0
@@ -429,7 +241,7 @@ def _segments(r):
             if r.kind == HEAD:
                 _open(r, r.value, r.argument)
             else:
-                _open(r, 0, MISSING)
+                _open(r, np.int64(0), np.int64(MISSING))
             r.steps = 0
         r.depth = depth
         if width == 0:
@@ -616,6 +428,8 @@ def _keep_fault(r, kind, token, start):
 @jit
 def _to_characters(r):
     """Positions of the row's faults from bytes to characters, but for that of a prompt that is wrong."""
+    if _is_ascii(r):
+        return
     first = r.faults + 20 * r.faults_used
     characters, place = 0, r.origin
     for fault in range(min(r.count, MOST_FAULTS)):
@@ -625,6 +439,22 @@ def _to_characters(r):
                 characters += (byte_at(r.text, i) & 0xC0) != 0x80
             place = max(place, stop)
             set_int32(first, 5 * fault + 2, characters)
+
+
+@jit
+def _is_ascii(r):
+    """Whether every byte of the row is a character."""
+    place, high = r.origin, 0
+    while place + 8 <= r.stop:
+        high |= word_at(r.text, place)
+        place += 8
+    for i in range(place, r.stop):
+        high |= byte_at(r.text, i)
+    return high & ASCII == 0
+
+
+ASCII = 0x8080808080808080 - 2**64
+"""The bits that are 0."""
 
 
 # Compiled: tokens
@@ -646,7 +476,10 @@ def _next(r):
         r.kind, r.value, r.at = WORD, kind - SINGLE, start + 1
         r.blanks += odd
     elif start < stop:
-        _lex(r, start, kind)
+        if kind == LETTER:
+            _lex_letters(r, start)
+        else:
+            _lex(r, start, kind)
         if r.kind != NONE or r.at < stop or not _begins_a_token(r, start):
             r.blanks += odd
         else:
@@ -667,7 +500,6 @@ def _end(r, odd):
 @jit
 def _lex(r, start, first):
     """Read the token at `start`, which begins with a byte of the class `first`, no blank."""
-    r.argument = MISSING
     if first >= SINGLE:
         r.kind, r.value, r.at = WORD, first - SINGLE, start + 1
         return
@@ -829,7 +661,7 @@ def _regular_segments(r, depth):
     """
     while _regular_head(r):
         _open(r, r.value, r.argument)
-        r.steps = _regular_steps(r, 0)
+        r.steps = _regular_steps(r, np.int64(0))
         if r.full >= 0:
             return depth
         if r.expected < 0:
@@ -853,8 +685,8 @@ def _regular_head(r):
     if size == 0 or size == 16 or start + size >= r.stop:
         return False
     low, high = _cut(word_at(r.text, start), word_at(r.text, start + 8), size)
-    head = r.heads + 32 * ((low + high) * r.multiplier >> 32 & SLOTS - 1)
-    if (int64_at(head, 0) ^ low) | (int64_at(head, 1) ^ high) != 0:
+    head = r.heads + 40 * ((low + high) * r.multiplier >> 32 & SLOTS - 1)
+    if (int64_at(head, 0) ^ low) | (int64_at(head, 1) ^ high) | (int64_at(head, 4) ^ size) != 0:
         return False
     r.kind, r.value, r.argument = HEAD, int64_at(head, 2), int64_at(head, 3)
     r.token, r.start, r.at, r.odd, r.wanted = r.token + 1, start, start + size, 0, 1
@@ -931,14 +763,16 @@ def _digits(text, behind):
 
 
 @jit
-def _regular_numbers(r, values, expected):
+def _regular_numbers(r, numbers, values, expected):
     """Read numbers of up to three digits between blanks, as many as expected; returns how many values there are."""
+    text, at, stop, most, before = r.text, r.at, r.stop, r.most, values
     while values != expected:
-        value, behind = _between_blanks(r.text, r.at, r.stop)
-        if value >= r.most:
+        value, behind = _between_blanks(text, at, stop)
+        if value >= most:
             break
-        _keep(r, value, values)
-        r.at, r.token, values = behind, r.token + 1, values + 1
+        set_int32(numbers, values, value)
+        at, values = behind, values + 1
+    r.at, r.token = at, r.token + values - before
     return values
 
 
