@@ -156,14 +156,13 @@ def show_audit(audit: Audit) -> str:
         ).rstrip()
         for line in lines
     ]
+    compared = "all of them"
     if audit.slices > 1:
-        part = f"One in {audit.slices:,} of x, examples and (x, y) is compared, by a hash"
-        table.append(
-            f"\n{part}: the numbers are of that part. A share s of m of them is off by about sqrt(s (1-s) / m)."
-        )
+        compared = f"one in {audit.slices:,}: the numbers are of that part, and m of them are off by about sqrt(m)"
+    note = f"x, examples and (x, y) are compared by hashes of 64 bits, {compared}"
     tested = f"{audit.tests} tests; chance is ruled out below p = {audit.least:.1g}"
     verdict = f"broken: {len(audit.broken)} of {len(audit.findings)} lines" if audit.broken else "holds"
-    return "\n".join([*table, "", f"{verdict} ({tested})"])
+    return "\n".join([*table, "", note, f"{verdict} ({tested})"])
 
 
 def _expected(number: float | None) -> str:

@@ -44,7 +44,7 @@ class Lexicon(NamedTuple):
     heads: np.ndarray[Any, Any]
     """int64[slot, 5], of the graph's heads, each in a slot of its own: the first bytes, op, argument, size"""
     multiplier: int
-    """What these bytes are hashed with, see `_regular_head`."""
+    """What these bytes are hashed with, see `_head_at`."""
 
 
 def _lexicon(grammar: Grammar) -> Lexicon:

@@ -329,10 +329,10 @@ def _short_steps(r, present):
 
 @jit
 def _long_steps(r, width, regular, present):
-    """Steps of several numbers."""
-    steps, full, due = r.steps, r.full, False
+    """Steps of several numbers. Behind one that has a fault, the next is hardly regular: it is read token by token."""
+    steps, full, due, count = r.steps, r.full, False, r.count
     while True:
-        if regular and full == 0 and not present and _follows(r, DIGIT):
+        if regular and full == 0 and not present and r.count == count and _follows(r, DIGIT):
             steps = _regular_steps(r, steps)
             if r.full < 0:
                 return steps
@@ -340,7 +340,7 @@ def _long_steps(r, width, regular, present):
         if not present:
             r.step = steps
             _next(r)
-        present, column, bad, surplus, surplus_start = False, 0, False, 0, 0
+        present, column, bad, surplus, surplus_start, count = False, 0, False, 0, 0, r.count
         at = width * (r.numbers_used + steps + full)
         ended = _segment_ends(r)
         while not ended and not (r.kind == WORD and r.value == r.steps_word):
@@ -477,7 +477,8 @@ def _next(r):
         r.blanks += odd
     elif start < stop:
         if kind == LETTER:
-            _lex_letters(r, start)
+            if r.regular == 0 or not _head_at(r, start):
+                _lex_letters(r, start)
         else:
             _lex(r, start, kind)
         if r.kind != NONE or r.at < stop or not _begins_a_token(r, start):
@@ -679,7 +680,16 @@ def _regular_segments(r, depth):
 def _regular_head(r):
     """Read a head of the graph between two blanks, if one is next."""
     start = r.at + 1
-    if start + 16 > r.limit or byte_at(r.text, r.at) != 32:
+    if start > r.limit or byte_at(r.text, r.at) != 32 or not _head_at(r, start):
+        return False
+    r.token, r.start, r.odd, r.wanted = r.token + 1, start, 0, 1
+    return True
+
+
+@jit
+def _head_at(r, start):
+    """Read the head of the graph that begins at `start`, if there is one, and a blank behind it."""
+    if start + 16 > r.limit:
         return False
     size = lowest_bit(within_at(r.text, start, 32, 32) | 1 << 16)
     if size == 0 or size == 16 or start + size >= r.stop:
@@ -688,8 +698,7 @@ def _regular_head(r):
     head = r.heads + 40 * ((low + high) * r.multiplier >> 32 & SLOTS - 1)
     if (int64_at(head, 0) ^ low) | (int64_at(head, 1) ^ high) | (int64_at(head, 4) ^ size) != 0:
         return False
-    r.kind, r.value, r.argument = HEAD, int64_at(head, 2), int64_at(head, 3)
-    r.token, r.start, r.at, r.odd, r.wanted = r.token + 1, start, start + size, 0, 1
+    r.kind, r.value, r.argument, r.at = HEAD, int64_at(head, 2), int64_at(head, 3), start + size
     return True
 
 
