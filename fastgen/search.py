@@ -103,11 +103,11 @@ def climb(
 
 
 def _swaps(config: Config, free: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Places that may be exchanged: within a layer it would change nothing."""
+    """Places that may be exchanged, those of spare ones behind all layers: within a layer it would change nothing."""
     size, width = len(config.graph.vertices), config.graph.width
     for a in free:
         for b in free:
-            if a < min(b, size) and (b >= size or a // width != b // width):
+            if a < min(b, size) and a // width != b // width:
                 yield a, b
 
 

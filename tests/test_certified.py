@@ -98,6 +98,7 @@ def test_files_of_a_certified_split(tmp_path):
         ((), "sort_descending rank reverse at length 8 for 100% of the vectors"),
         (("graph=mixed",), "; and "),
         (("split=functional", "length={min:1,max:8}"), "at length 1 for"),
+        (("split=functional", "graph=mixed", "chain.reject=[redundant]", "k=7"), "at length 8 for 99% of the vectors"),
         (("split.certified=maybe",), "split.certified=maybe: must be true or false"),
     ],
 )

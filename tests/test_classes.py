@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations, product
 
+import numpy as np
 import pytest
 
 from fastgen import classes
@@ -108,3 +109,12 @@ def test_mixed_vectors_are_of_every_kind(k):
 def test_every_vector_once():
     x = classes._all(3, 4, 10, 81)
     assert [tuple(row) for row in x.T] == list(product(range(3), repeat=4))[10:]
+
+
+def test_a_chain_is_constant_only_if_it_is_on_all_blocks():
+    x = np.array([[0, 1], [0, 2]], np.uint8), np.array([[0, 0], [0, 0]], np.uint8)
+    for blocks in (x, x[::-1]):
+        assert [constant for _, constant in classes._run([chain("sort"), chain("multiply0")], 3, 2, blocks)] == [
+            False,
+            True,
+        ]
