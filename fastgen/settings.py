@@ -391,6 +391,8 @@ def _labels(value: Any) -> dict[int, Any]:
 
 def _chain(faults: list[str], value: Any, layers: int | None) -> ChainLengths | None:
     known = len(faults)
+    if isinstance(value, Mapping):
+        value = {"reject": (), **value}
     tree = section(faults, "chain", value, ("min", "max", "weights", "reject"))
     reject = read(faults, "chain.reject", tree["reject"], reject_of)
     most = layers or MOST_VERTICES

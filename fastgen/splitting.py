@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 SET_KEYS = ("chains", "n", "of", "length")
 DESIGN_KEYS = ("parts", "cut", "file", "rest", "folds", "fold", "limit")
-"""Keys of the section `split` that may be left out: those of single strategies, and of designs over chains."""
+"""Keys of single strategies, and of designs over chains. They, and `certified`, may be left out of the section."""
 
 LARGEST_FILE = 2**18
 """Bytes of a file of lists of chains. All chains of the graph with most of them take 100,000."""
@@ -83,7 +83,7 @@ def read_split(faults: list[str], value: Any, k: int | None, length: Length | No
     """The section, where it has no fault."""
     known = len(faults)
     if isinstance(value, Mapping):
-        value = dict.fromkeys(DESIGN_KEYS) | dict(value)
+        value = {**dict.fromkeys(DESIGN_KEYS), "certified": False, **value}
     tree = section(faults, "split", value, ("strategy", "seed", "certified", "sets", *DESIGN_KEYS))
     strategy = read(faults, "split.strategy", tree["strategy"], one_of("strategy", STRATEGIES))
     seed = read(faults, "split.seed", tree["seed"], whole(0, 2**64 - 1))

@@ -92,6 +92,19 @@ def test_files_of_a_certified_split(tmp_path):
     assert set(found["n_train_solutions"].to_pylist()) == {0}
 
 
+def test_controls_are_certified_as_the_split_whose_chains_they_have():
+    more = ("+split.sets.seen={of:train,n:50}", "+split.sets.again={of:validation,n:50}")
+    config = compose("split=functional", "split.certified=true", *more, "columns=[n_train_solutions]")
+    assert {split.name: split.certified for split in config.splits} == {
+        "train": False,
+        "validation": True,
+        "seen": False,
+        "again": True,
+    }
+    assert min(table(config, "seen", 0, 50)["n_train_solutions"].to_pylist()) >= 1
+    assert set(table(config, "again", 0, 500)["n_train_solutions"].to_pylist()) == {0}
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -995,23 +995,25 @@ HOSTILE = {
 
 @pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE)
 def test_megabytes_of_anything_take_time_and_memory_in_proportion(unit):
-    """Four times the bytes in at most eight times the time, and at most 80 bytes of memory for one of text."""
+    """At most 80 bytes of memory for one of text; and no loop in a loop, which takes 256 times as long for 16 times.
+
+    What is asserted is 64. The time is the thread's own, so that other processes do not count.
+    """
     parse_batch(arrow([unit]), FULL, arrow([ASKED]), chat=True)
     seconds = []
-    for size in (1 << 20, 1 << 22):
+    for size in (1 << 18, 1 << 22):
         texts, prompts = arrow([unit * (size // len(unit))]), arrow([ASKED])
         tracemalloc.start()
         parse_batch(texts, FULL, prompts, chat=True)
-        print(unit, tracemalloc.get_traced_memory()[1] / size)
         assert tracemalloc.get_traced_memory()[1] < 80 * size
         tracemalloc.stop()
         times = []
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.thread_time()
             parse_batch(texts, FULL, prompts, chat=True)
-            times.append(time.perf_counter() - start)
+            times.append(time.thread_time() - start)
         seconds.append(min(times))
-    assert seconds[1] < 8 * seconds[0]
+    assert seconds[1] < 64 * seconds[0]
 
 
 @pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE)

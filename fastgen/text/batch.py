@@ -102,7 +102,7 @@ def parse_batch(texts: Any, config: Config, prompts: Any = None, chat: bool = Fa
 
     A null text is an empty one, a null prompt is none. Raises TypeError for arrays of anything else, ValueError where
     there are not as many prompts as texts. Memory follows the text, however malformed: at most some 70 bytes for each
-    of its bytes, twice that while an array grows, and 2 kB per row for its faults.
+    of its bytes, twice that while an array grows, and 1.3 kB per row for its faults.
     """
     grammar = config.grammar
     text = _buffers(texts, "texts")

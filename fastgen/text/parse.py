@@ -31,7 +31,7 @@ from fastgen.trace import steps_before
 MISSING = -1
 """A number that is not there."""
 
-MOST_FAULTS = 100
+MOST_FAULTS = 64
 """Faults of one text that are kept; more are only counted."""
 
 LARGEST = 2**31 - 1
