@@ -13,13 +13,14 @@ from fastgen.engine import Rows, fill, tree
 from fastgen.settings import Config
 from fastgen.split import Split, weights
 
-SAMPLE = 65_536
-"""Examples of a split that are solved. What is a share of them is off by 0.2 % (one standard deviation) at most."""
+SAMPLE, ELEMENTS = 65_536, 2**20
+"""Examples of a split that are solved, and elements of their vectors: where those are longer than 16, fewer of them. A
+share of all of them is off by 0.2 % (one standard deviation) at most."""
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """What can be reached on a split, as shares of its first SAMPLE examples."""
+    """What can be reached on a split, as shares of its first examples, `sample` of them."""
 
     best: float
     """The best exact-chain accuracy of any model: of one that knows which chains the split has, and how often."""
@@ -38,9 +39,15 @@ def ceiling(config: Config, split: Split) -> Ceiling:
     In a certified one, chains count by their weights, though those that are certified less often stand for more of it.
     """
     config = replace(config, columns=("x", "y"))
-    rows = Rows(config, SAMPLE)
-    fill(rows, config, split, 0, SAMPLE)
-    return ceiling_of(config, split, rows.x, rows.y, rows.offsets[: SAMPLE + 1])
+    count = sample(config)
+    rows = Rows(config, count)
+    fill(rows, config, split, 0, count)
+    return ceiling_of(config, split, rows.x, rows.y, rows.offsets[: count + 1])
+
+
+def sample(config: Config) -> int:
+    """How many examples are solved: at least 16, so that memory and time are bounded at any length."""
+    return max(16, min(SAMPLE, ELEMENTS // config.longest))
 
 
 def ceiling_of(config: Config, split: Split, x: Any, y: Any, offsets: Any) -> Ceiling:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastgen import chance, corpus, overlap
-from fastgen.ceiling import SAMPLE, ceiling_of
+from fastgen.ceiling import ceiling_of, sample
 from fastgen.corpus import Part
 from fastgen.overlap import Tally
 from fastgen.settings import Config
@@ -28,9 +28,6 @@ ALPHA = 1e-6
 
 WORDS = {"x": "x", "example": "examples", "pair": "(x, y)"}
 """kind of key -> what its rows are called"""
-
-SAMPLE_ELEMENTS = 2**24
-"""Of the rows that are solved to find the ceiling, `ceiling.SAMPLE` or fewer."""
 
 Limits = Mapping[str, Fraction | None]
 """`pairs`, `functional`, `contained` -> the largest share that other splits may have of the first one, or None"""
@@ -193,8 +190,7 @@ def _of_first(
 
 def _guessed(config: Config, split: Split, tally: Tally, parts: Sequence[Part]) -> Iterator[Finding]:
     """How often a model can name the chain at best, by the first rows of a split; a certified one leaves no doubt."""
-    count = max(1, min(SAMPLE, SAMPLE_ELEMENTS // config.longest))
-    rows = corpus.first_rows(config, (part for part in parts if part.split == split.name), count)
+    rows = corpus.first_rows(config, (part for part in parts if part.split == split.name), sample(config))
     found = ceiling_of(config, _written(split, tally), *rows)
     for what, share in (
         ("best exact-chain accuracy", found.best),

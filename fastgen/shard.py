@@ -14,7 +14,7 @@ import pyarrow as pa
 from fastgen.engine import Rows, fill
 from fastgen.settings import Config
 from fastgen.split import Split
-from fastgen.write import File, Staged, as_table, file_rows, group_rows, options, publish, schema, stage_parquet
+from fastgen.write import File, Staged, as_table, check, file_rows, group_rows, options, publish, schema, stage_parquet
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def generate(
 
 
 def stage(config: Config, shard: Shard, rows: Rows, progress: Callable[[int], None]) -> Staged:
-    """All of a shard that takes computing. `rows` (of `group_rows(config)`) is reused.
+    """What of a shard a worker does: all that takes long. `rows` (of `group_rows(config)`) is reused.
 
     Calls `progress` with the number of rows of each row group that is written; what it raises ends the shard.
     Raises OSError where the file can't be written. Whatever is raised, nothing stays.
@@ -68,9 +68,10 @@ def stage(config: Config, shard: Shard, rows: Rows, progress: Callable[[int], No
 
 
 def finish(config: Config, shard: Shard, staged: Staged) -> File:
-    """What is left of it, which is waiting for the disk; then the file is at its place. Raises OSError."""
+    """What is left of it, checks and waiting for the disk; then the file is at its place. Raises OSError."""
+    size, sha256 = check(staged)
     publish(staged.path, Path(config.out) / shard.file)
-    return File(shard.file, shard.split.name, shard.stop - shard.start, shard.start, staged.bytes, staged.sha256)
+    return File(shard.file, shard.split.name, staged.rows, shard.start, size, sha256)
 
 
 def table(config: Config, split: str, start: int, stop: int) -> pa.Table:

@@ -392,7 +392,7 @@ def drawn(split: Split) -> list[int]:
 CERTAIN = 1 / 32
 """The least share of its vectors of one length that a chain of a certified split must have for its own, by TRIED."""
 
-TRIED = 1024
+TRIED, TRIED_ELEMENTS = 1024, 2**20
 MOST_LENGTHS = 16
 """Of a range of lengths, these from the shortest on are tried, where chains coincide most, and the longest."""
 
@@ -410,7 +410,7 @@ def refuse_uncertain(faults: list[str], fields: Mapping[str, Any]) -> None:
         held = [chains[i] for i in drawn(split)]
         least: dict[str, str] = {}
         for length in sorted({*range(split.length.min, split.length.max + 1)[:MOST_LENGTHS], split.length.max}):
-            shares = solve.share_solved(tree, held, length, TRIED)
+            shares = solve.share_solved(tree, held, length, max(64, min(TRIED, TRIED_ELEMENTS // length)))
             for chain, share in zip(held, shares, strict=True):
                 if share > 1 - CERTAIN:
                     least.setdefault(" ".join(chain.heads), f"at length {length} for {share:.0%} of the vectors")

@@ -240,11 +240,10 @@ class File:
 
 @dataclass(frozen=True)
 class Staged:
-    """A file that is whole and checked, and waits below `.staging` for its place."""
+    """A file that is written, with the rows it should hold, and waits below `.staging` for its place."""
 
     path: Path
-    bytes: int
-    sha256: str
+    rows: int
 
 
 def stage_parquet(out: Path, name: str, schema: pa.Schema, tables: Iterable[pa.Table], **options: Any) -> Staged:
@@ -260,12 +259,25 @@ def stage_parquet(out: Path, name: str, schema: pa.Schema, tables: Iterable[pa.T
             for table in tables:
                 writer.write_table(table, row_group_size=max(1, table.num_rows))
                 rows += table.num_rows
-        if (found := pq.read_metadata(staged).num_rows) != rows:
-            raise OSError(f"{staged} holds {found} rows instead of {rows}")
-        with staged.open("rb") as file:
-            return Staged(staged, os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
+        return Staged(staged, rows)
     except BaseException:
         staged.unlink(missing_ok=True)
+        raise
+
+
+def check(staged: Staged) -> tuple[int, str]:
+    """Bytes and SHA-256 of a staged file whose footer says that it is whole; else it is removed. Raises OSError."""
+    try:
+        try:
+            found = pq.read_metadata(staged.path).num_rows
+        except pa.ArrowInvalid as error:
+            raise OSError(f"{staged.path} can't be read back: {error}") from error
+        if found != staged.rows:
+            raise OSError(f"{staged.path} holds {found} rows instead of {staged.rows}")
+        with staged.path.open("rb") as file:
+            return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
+    except BaseException:
+        staged.path.unlink(missing_ok=True)
         raise
 
 
@@ -436,6 +448,7 @@ def write_chains(config: Config) -> None:
     )
     out = Path(config.out)
     staged = stage_parquet(out, "chains.parquet", chains.schema, [chains], write_page_checksum=True)
+    check(staged)
     publish(staged.path, out / "chains.parquet")
 
 

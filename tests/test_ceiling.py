@@ -97,3 +97,15 @@ def test_the_card_states_them(tmp_path, monkeypatch):
     assert [row[0] for row in rows] == ["train", "validation", "seen", "longer"]
     for row in (header, *rows):
         assert f"| {' | '.join(row)} |" in text
+
+
+@pytest.mark.parametrize(("length", "count"), [(1, 65_536), (16, 65_536), (17, 2**20 // 17), (65_536, 16)])
+def test_fewer_of_long_vectors_are_solved(length, count):
+    assert module.sample(compose(f"length={length}", "graph=small")) == count
+
+
+def test_long_vectors():
+    """All of them are solved by the chain that made them."""
+    config = compose("length=3000", "graph=small")
+    found = ceiling(config, config.splits[0])
+    assert (found.train, found.best) == (1, 1)

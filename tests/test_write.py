@@ -421,12 +421,30 @@ def test_a_file_that_fails_is_not_there(tmp_path):
         stage(broken())
     assert files(tmp_path) == {}
     staged = stage([table(config, "train", 0, 10)])
+    size, sha256 = write.check(staged)
     write.publish(staged.path, tmp_path / name)
     before = files(tmp_path)
-    assert before == {name: staged.sha256}
+    assert before == {name: sha256}
+    assert (tmp_path / name).stat().st_size == size
     with pytest.raises(KeyboardInterrupt):
         stage(broken())
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, None])
+def test_a_file_that_is_not_whole_is_found_and_removed(tmp_path, cut):
+    """Cut off behind so many bytes, or whole but of fewer rows than were written."""
+    config = replace(compose("n=3000"), out=str(tmp_path))
+    write.prepare(config)
+    made = table(config, "train", 0, 10)
+    staged = write.stage_parquet(tmp_path, "a.parquet", made.schema, [made], **write.options(config))
+    if cut is None:
+        staged = replace(staged, rows=11)
+    else:
+        staged.path.write_bytes(staged.path.read_bytes()[:cut])
+    with pytest.raises(OSError, match="holds 10 rows instead of 11" if cut is None else "can't be read back"):
+        write.check(staged)
+    assert not staged.path.exists()
 
 
 def test_a_file_that_does_not_get_to_the_disk_does_not_appear(tmp_path, monkeypatch):

@@ -50,7 +50,8 @@ def run(
             spare.put(rows)
         return disk.submit(lambda: finished(finish(config, shard, staged)))
 
-    # A thread more waits for the disk, which on a busy machine took 8 % of the time of the others, and once half of it.
+    # A thread more checks the files and waits for the disk: with one worker it is on another CPU, 0.03 of the time of
+    # the workers for the hashes, and for waiting, on a busy machine, 0.08, and once half of it.
     with ThreadPoolExecutor(1) as disk, ThreadPoolExecutor(config.workers) as pool:
         placing: deque[Future[None]] = deque()
         try:
