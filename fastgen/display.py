@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -114,8 +115,9 @@ def show_functions(config: Config) -> str:
     """How many functions the chains are, how that is known, and at which single lengths they are fewer."""
     found = config.classes
     functions = len(found.canonical)
-    known = " or ".join(sorted({how for how in found.decided}))
-    lines = [f"{functions} functions among {len(config.chains)} chains (equal ones: {known})"]
+    known = {found.decided[number] for number, count in Counter(found.number).items() if count > 1}
+    equal = f" (equal ones: {' or '.join(sorted(known))})" if known else ""
+    lines = [f"{functions} functions among {len(config.chains)} chains{equal}"]
     lines += [f"at length {n} alone they are {count}" for n, count in found.at_length if count < functions]
     kinds = {kind: sum(getattr(found, kind)) for kind in REJECTED}
     if any(kinds.values()):
