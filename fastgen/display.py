@@ -158,10 +158,10 @@ def show_audit(audit: Audit) -> str:
         ).rstrip()
         for line in lines
     ]
-    compared = "all of them"
+    note = "x, examples and (x, y) are compared by hashes of 64 bits, all of them"
     if audit.slices > 1:
-        compared = f"one in {audit.slices:,}: the numbers are of that part, and m of them are off by about sqrt(m)"
-    note = f"x, examples and (x, y) are compared by hashes of 64 bits, {compared}"
+        note = f"x, examples and (x, y) are compared by hashes of 64 bits, one in {audit.slices:,}:"
+        note += "\nthe numbers are of that part, and m of them are off by about sqrt(m)"
     tested = f"{audit.tests} tests; chance is ruled out below p = {audit.least:.1g}"
     verdict = f"broken: {len(audit.broken)} of {len(audit.findings)} lines" if audit.broken else "holds"
     return "\n".join([*table, "", note, f"{verdict} ({tested})"])

@@ -179,8 +179,8 @@ def _of_first(
     keys = second.keys["pair"].distinct
     shares = {
         "pairs": ("(x, y) of the first", overlap.common(first.keys["pair"].distinct, keys) / max(1, keys.size)),
-        "functional": ("functions of the first", sum(np.array(after.weights)[known])),
-        "contained": ("chains inside one of the first", contained(after, before, config.chains)),
+        "functional": ("a function of the first", sum(np.array(after.weights)[known])),
+        "contained": ("inside a chain of the first", contained(after, before, config.chains)),
     }
     for name, (what, share) in shares.items():
         limit = None if _owner(pair[0]) == _owner(pair[1]) else limits[name]
@@ -192,14 +192,10 @@ def _guessed(config: Config, split: Split, tally: Tally, parts: Sequence[Part]) 
     """How often a model can name the chain at best, by the first rows of a split; a certified one leaves no doubt."""
     rows = corpus.first_rows(config, (part for part in parts if part.split == split.name), sample(config))
     found = ceiling_of(config, _written(split, tally), *rows)
-    for what, share in (
-        ("best exact-chain accuracy", found.best),
-        ("the same, with no word of splits", found.blind),
-        ("rows of several chains", found.several),
-    ):
+    for what, share in (("ceiling", found.best), ("blind", found.blind), ("several", found.several)):
         yield Finding((split.name,), what, share, unit="share")
     limit = 0 if split.certified else None
-    yield Finding((split.name,), "rows that a chain of the first solves", found.train, limit=limit, unit="share")
+    yield Finding((split.name,), "solved by the first", found.train, limit=limit, unit="share")
 
 
 def _written(split: Split, tally: Tally) -> Split:

@@ -19,6 +19,7 @@ from helpers import fastgen, files
 from fastgen import corpus, overlap, shard
 from fastgen.audit import job
 from fastgen.ceiling import ceiling
+from fastgen.display import show_audit
 from fastgen.doors import compose
 from fastgen.findings import Audit, Finding, examine
 from fastgen.launch import local
@@ -140,7 +141,7 @@ def test_a_certified_split(made: Callable[..., Path], tmp_path: Path) -> None:
     assert line(found, "elements", "validation").found > 50
     assert line(found, "elements", "validation").p is None
     assert line(found, "elements", "train").p is not None
-    solved = "rows that a chain of the first solves"
+    solved = "solved by the first"
     assert line(found, solved, "validation") == Finding(("validation",), solved, 0, limit=0, unit="share")
     other = made("n=30_000", "length=5", *(each for each in CERTIFIED if "true" not in each))
     shutil.copy(other / SPLIT.format("validation"), out / SPLIT.format("validation"))
@@ -153,19 +154,19 @@ def test_the_ceiling_is_the_one_of_show(made: Callable[..., Path]) -> None:
     config, found = load(out), audit(out)
     expected = ceiling(config, config.splits[1])
     for what, share in (
-        ("best exact-chain accuracy", expected.best),
-        ("the same, with no word of splits", expected.blind),
-        ("rows of several chains", expected.several),
-        ("rows that a chain of the first solves", expected.train),
+        ("ceiling", expected.best),
+        ("blind", expected.blind),
+        ("several", expected.several),
+        ("solved by the first", expected.train),
     ):
         assert line(found, what, "validation").found == pytest.approx(share, abs=2e-3)
-    assert line(found, "rows of several chains", "validation").found == expected.several
-    assert not [each for each in found.findings if each.what.startswith("best") and each.splits == ("train",)]
+    assert line(found, "several", "validation").found == expected.several
+    assert not [each for each in found.findings if each.what == "ceiling" and each.splits == ("train",)]
 
 
 def test_nobody_is_right_where_y_is_wrong(out: Path) -> None:
     change(out, "validation", lambda table: put(table, "y", [[10, 0, 10, 0, 10, 0, 10, 1]] * table.num_rows))
-    assert line(audit(out), "best exact-chain accuracy", "validation").found < 0.01
+    assert line(audit(out), "ceiling", "validation").found < 0.01
 
 
 def test_text_and_columns_are_the_same_rows(made: Callable[..., Path]) -> None:
@@ -199,12 +200,12 @@ def test_what_it_says_is_what_sets_say(made: Callable[..., Path]) -> None:
     chains = {split: {row[2] for row in rows[split]} for split in rows}
     assert line(found, "chains in both", *both).found == 0
     inside = [any(f" {row[2]} " in f" {chain} " for chain in chains["train"]) for row in rows["validation"]]
-    assert line(found, "chains inside one of the first", *both).found == pytest.approx(np.mean(inside))
+    assert line(found, "inside a chain of the first", *both).found == pytest.approx(np.mean(inside))
     numbers = dict(zip((" ".join(chain.heads) for chain in config.chains), config.classes.number, strict=True))
     known = {numbers[chain] for chain in chains["train"]}
     same = [numbers[row[2]] in known for row in rows["validation"]]
     assert 0 < np.mean(same) < 1
-    assert line(found, "functions of the first", *both).found == pytest.approx(np.mean(same))
+    assert line(found, "a function of the first", *both).found == pytest.approx(np.mean(same))
     elements = np.bincount([element for row in rows["train"] for element in row[0]])
     mean = elements.mean()
     assert line(found, "elements", "train").found == pytest.approx(((elements - mean) ** 2 / mean).sum())
@@ -339,7 +340,7 @@ def test_a_control_shares_chains_but_no_examples(made: Callable[..., Path], tmp_
     held = audit(out, functional=Fraction(1, 50), contained=Fraction(7, 10))
     assert broken(held) == set()
     assert line(held, "chains in both", "train", "seen").found == 346
-    assert line(held, "functions of the first", "train", "seen").limit is None
+    assert line(held, "a function of the first", "train", "seen").limit is None
     train = pq.ParquetFile(out / SPLIT.format("train")).read()
     change(out, "seen", lambda table: pa.concat_tables([table.slice(20), train.slice(0, 20)]))
     assert broken(audit(out)) == {("examples in both", "train", "seen"), ("x in both", "train", "seen")}
@@ -352,14 +353,14 @@ def test_limits(out: Path) -> None:
     found = audit(out)
     for name, what in (
         ("pairs", "(x, y) of the first"),
-        ("functional", "functions of the first"),
-        ("contained", "chains inside one of the first"),
+        ("functional", "a function of the first"),
+        ("contained", "inside a chain of the first"),
     ):
         share = line(found, what, "train", "validation").found
         assert broken(audit(out, **{name: Fraction(share)})) == set()
         below = Fraction(share) * 999 / 1000
         assert broken(audit(out, **{name: below})) == ({(what, "train", "validation")} if share else set())
-    caught(out, "functions of the first 1.", "chains inside one", overrides=("max.functional=0", "max.contained=1/2"))
+    caught(out, "a function of the first 1.", "inside a chain of", overrides=("max.functional=0", "max.contained=1/2"))
 
 
 # Slices
@@ -383,6 +384,14 @@ def test_a_slice_tells_the_same(made: Callable[..., Path], tmp_path: Path) -> No
     out = Path(shutil.copytree(made(*given), tmp_path / "out"))
     shutil.copy(out / SPLIT.format("validation"), out / "data/split=train/copy.parquet")
     caught(out, "examples in both 5,", "chains in both 86 ", overrides=("memory=1_048_576",))
+    assert "hashes of 64 bits, one in 16:\n" in show_audit(part)
+    assert "hashes of 64 bits, all of them\n" in show_audit(whole)
+
+
+def test_the_table_of_the_readme(made: Callable[..., Path], root: Path) -> None:
+    """It is the one of the first example there."""
+    table = (root / "README.md").read_text("utf-8").partition("<!-- audit -->\n```text\n")[2].partition("```")[0]
+    assert show_audit(audit(made("n=1_000_000", "columns=[x,y,chain_id]"))) == table.rstrip("\n")
 
 
 def test_rows_that_repeat_take_no_memory(out: Path) -> None:
