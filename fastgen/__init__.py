@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from fastgen.text.batch import parse_batch
     from fastgen.text.parse import parse
     from fastgen.text.render import render
+    from fastgen.verdict import verify
     from fastgen.write import load
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "config", "example", "load", "parse", "parse_batch", "render", "table"]
+__all__ = ["__version__", "config", "example", "load", "parse", "parse_batch", "render", "table", "verify"]
 
 _DOORS = {
     "config": ("fastgen.doors", "compose"),
@@ -33,6 +34,7 @@ _DOORS = {
     "parse_batch": ("fastgen.text.batch", "parse_batch"),
     "render": ("fastgen.text.render", "render"),
     "table": ("fastgen.shard", "table"),
+    "verify": ("fastgen.verdict", "verify"),
 }
 """name -> module and name there, imported when first asked for: `import fastgen` loads neither Numba nor pyarrow"""
 
