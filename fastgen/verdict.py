@@ -19,14 +19,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastgen.right import right_chains
 from fastgen.settings import Config
 from fastgen.text.batch import parse_batch
-from fastgen.text.parse import MISSING, Parsed, Segment
+from fastgen.text.parse import FAULTS, MISSING, Parsed, Segment
 from fastgen.transforms import RECORDS, Record, Transformation
 from fastgen.transforms.base import split_head
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from fastgen.text.batch import Batch
 
 
 class Kind(NamedTuple):
@@ -223,7 +226,7 @@ def verify_one(parsed: Parsed, config: Config, intended: int | None = None) -> V
         obeys = "trace" not in asked or obeyed is None or tuple(s.head for s in parsed.segments) == obeyed
         exact = valid and answer and obeys and (chain_id == intended or not {"chain", "trace"} & asked)
     error = first[3] if first else None
-    at = first[:2] if first and error != "wrong chain" else (None, None)
+    place = first[:2] if first and error != "wrong chain" else None
     return Verdict(
         parsed=parsed.whole,
         fault=parsed.faults[0].kind if parsed.faults else None,
@@ -237,9 +240,9 @@ def verify_one(parsed: Parsed, config: Config, intended: int | None = None) -> V
         exact=exact,
         forced=forced,
         error=error,
-        error_depth=at[0],
-        error_step=at[1],
-        error_head=(written[at[0]] or None) if at[0] is not None and at[0] < len(written) else None,
+        error_depth=place[0] if place else None,
+        error_step=place[1] if place else None,
+        error_head=(written[place[0]] or None) if place and place[0] < len(written) else None,
         steps=tuple(steps),
     )
 
@@ -544,6 +547,27 @@ class Verdicts(NamedTuple):
     owners: dict[int, str]
     """chain id -> the split that has it."""
 
+    def row(self, r: int) -> Verdict:
+        """One of them as `verify_one` gives it."""
+        rows = {name: values[r].item() for name, values in self.rows.items()}
+        names = {"fault": FAULTS, "whose": WHOSE, "error": KINDS}
+        said = {name: words[rows.pop(name)] for name, words in names.items()}
+        known = {name: None if rows[name] < 0 else rows.pop(name) for name in ("chain_id", "error_depth", "error_step")}
+        exact, depth, chain = rows.pop("exact"), known["error_depth"], self.chains[r]
+        chosen = range(self.offsets[r], self.offsets[r + 1])
+        listed = zip(*(values[chosen.start : chosen.stop].tolist() for values in self.steps.values()), strict=True)
+        return Verdict(
+            **{**rows, **known},
+            chain=chain,
+            owner=self.owners.get(known["chain_id"] if known["chain_id"] is not None else MISSING),
+            fault=said["fault"] or None,
+            whose=said["whose"],
+            error=said["error"] or None,
+            exact=None if exact < 0 else bool(exact),
+            error_head=(chain[depth] or None) if depth is not None and depth < len(chain) else None,
+            steps=tuple(Step(KINDS[kind], AFTER[after], *rest) for kind, after, *rest in listed),
+        )
+
     def table(self) -> pa.Table:
         """One row per text; see the README for the columns."""
         return _table(self)
@@ -558,7 +582,67 @@ def verify(prompts: Any, texts: Any, config: Config, intended: Any = None, chat:
     batch = parse_batch(texts, config, prompts, chat)
     count = batch.fault_count.size
     wanted = _intended(intended, count, len(config.chains))
-    return _gather([verify_one(batch.row(r), config, _known(wanted[r])) for r in range(count)], config)
+    chain_id = right_chains(batch, config)
+    others = np.flatnonzero(chain_id < 0)
+    slow = {r: verify_one(batch.row(r), config, _known(wanted[r])) for r in others.tolist()}
+    rows = _right_rows(chain_id, wanted, config)
+    counts = np.diff(batch.steps[batch.segments])
+    counts[others] = [len(verdict.steps) for verdict in slow.values()]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    steps = _right_steps(batch, counts, config)
+    chains = [config.chains[i].heads if i >= 0 else slow[r].chain for r, i in enumerate(chain_id.tolist())]
+    _put(rows, others, _ROWS, slow.values())
+    listed = [step for verdict in slow.values() for step in verdict.steps]
+    _put(steps, np.flatnonzero(np.repeat(chain_id < 0, counts)), _STEPS, listed)
+    return Verdicts(rows, chains, offsets, steps, _ids(config)[1])
+
+
+def _right_rows(
+    chain_id: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], config: Config
+) -> dict[str, np.ndarray[Any, Any]]:
+    """What is said of a text that is right throughout; the others are filled in later."""
+    count = chain_id.size
+    rows = {name: np.zeros(count, dtype) for name, dtype in _ROWS.items()}
+    for name in ("parsed", "valid", "answer"):
+        rows[name][:] = True
+    rows["error_depth"][:] = rows["error_step"][:] = MISSING
+    rows["chain_id"][:] = chain_id
+    known, intended = wanted >= 0, chain_id == wanted
+    rows["exact"][:] = np.where(known, intended, MISSING)
+    rows["whose"][:] = np.where(known & intended, WHOSE.index("intended"), WHOSE.index("explains"))
+    differ = np.flatnonzero(known & ~intended & (chain_id >= 0))
+    if differ.size:
+        number = np.array(config.classes.number)
+        same = number[chain_id[differ]] == number[wanted[differ]]
+        rows["whose"][differ[same]] = WHOSE.index("same function")
+    return rows
+
+
+def _right_steps(batch: Batch, counts: np.ndarray[Any, Any], config: Config) -> dict[str, np.ndarray[Any, Any]]:
+    """The steps as they were written, of texts that anything is said of, as if all were right."""
+    said = np.diff(batch.steps[batch.segments])
+    sizes = np.diff(batch.steps)
+    if (said != counts).any():  # of some no step is judged
+        sizes = np.where(np.repeat(said == counts, np.diff(batch.segments)), sizes, 0)
+        numbers = batch.numbers[np.repeat(said == counts, said)]
+    else:
+        numbers = batch.numbers
+    depth = np.arange(sizes.size) - np.repeat(batch.segments[:-1], np.diff(batch.segments))
+    starts = np.cumsum(sizes) - sizes
+    total = int(sizes.sum())
+    steps = {name: np.zeros(total, dtype) for name, dtype in _STEPS.items()}
+    steps["op"] = np.repeat(batch.op.astype(np.uint8), sizes)
+    steps["depth"] = np.repeat(depth.astype(np.int32), sizes)
+    steps["step"] = np.arange(total, dtype=np.int32) - np.repeat(starts.astype(np.int32), sizes)
+    for field in "abr":
+        shown = field in config.grammar.step
+        steps[field] = (
+            np.ascontiguousarray(numbers[:, config.grammar.step.index(field)])
+            if shown
+            else np.full(total, MISSING, np.int32)
+        )
+    steps["expected"] = steps["r"].copy()
+    return steps
 
 
 def _known(value: Any) -> int | None:
@@ -587,31 +671,22 @@ _ROWS: dict[str, Any] = {
 _STEPS = {name: np.uint8 if name in ("kind", "after", "op", "other") else np.int32 for name in Step._fields}
 
 
-def _gather(verdicts: Sequence[Verdict], config: Config) -> Verdicts:
-    """Verdicts one by one, as arrays."""
-    from fastgen.text.parse import FAULTS
-
+def _put(
+    arrays: dict[str, np.ndarray[Any, Any]], places: np.ndarray[Any, Any], dtypes: dict[str, Any], values: Iterable[Any]
+) -> None:
+    """Fields of verdicts or steps, one after the other, to their places in the arrays."""
     codes: dict[str, tuple[str, ...]] = {"fault": FAULTS, "whose": WHOSE, "error": KINDS, "kind": KINDS, "after": AFTER}
-
-    def array(name: str, values: Iterable[Any], dtype: Any) -> np.ndarray[Any, Any]:
+    listed = list(values)
+    for name in dtypes if listed else ():
+        found = [getattr(value, name) for value in listed]
         if name in codes:
-            values = (codes[name].index(value or codes[name][0]) for value in values)
-        return np.array([MISSING if value is None else value for value in values], dtype)
-
-    steps = [step for verdict in verdicts for step in verdict.steps]
-    return Verdicts(
-        {name: array(name, (getattr(verdict, name) for verdict in verdicts), dtype) for name, dtype in _ROWS.items()},
-        [verdict.chain for verdict in verdicts],
-        np.cumsum([0, *(len(verdict.steps) for verdict in verdicts)], dtype=np.int64),
-        {name: array(name, (getattr(step, name) for step in steps), dtype) for name, dtype in _STEPS.items()},
-        _ids(config)[1],
-    )
+            code = {word: i for i, word in enumerate(codes[name])}
+            found = [code[word or codes[name][0]] for word in found]
+        arrays[name][places] = [MISSING if value is None else value for value in found]
 
 
 def _table(verdicts: Verdicts) -> pa.Table:
     import pyarrow as pa
-
-    from fastgen.text.parse import FAULTS
 
     rows, count = verdicts.rows, len(verdicts.chains)
 

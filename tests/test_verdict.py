@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
+from random import Random
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fastgen.doors import compose
 from fastgen.engine import example
@@ -135,6 +138,63 @@ def test_right_texts_are_right(key):
         assert table[column].to_pylist() == [True] * len(examples), column
     assert table["error"].null_count == len(examples)
     assert set(table["whose"].to_pylist()) == ({"none"} if key == "task=direct" else {"intended"})
+
+
+def both(prompts, texts, config, intended=None):
+    """The verdicts of many, which are those of each."""
+    intended = [-1] * len(texts) if intended is None else intended
+    found = verify(pa.array(prompts, pa.binary()), pa.array(texts, pa.binary()), config, intended)
+    for r, (prompt, text, chain_id) in enumerate(zip(prompts, texts, intended, strict=True)):
+        expected = verify_one(parse(text, config, prompt), config, None if chain_id < 0 else chain_id)
+        assert found.row(r) == expected, (prompt, text)
+    assert found.table().num_rows == len(texts)
+    return found
+
+
+EDITED = (
+    *TASKS,
+    "text.step=[a,r]",
+    "text.step=[b]",
+    "text.step=[r,b,a]",
+    "k=300",
+    "length={min: 1, max: 9}",
+    "graph=mixed",
+    "spelling=letters",
+)
+
+
+@pytest.mark.parametrize("key", EDITED)
+def test_the_batch_equals_the_reference_on_edited_texts(key):
+    """Of each right text: itself, and with tokens replaced, removed, doubled or exchanged, seldom or often."""
+    config, random = config_of(key), Random(key)
+    prompts, texts, intended = [], [], []
+    for index in range(300):
+        drawn = example(config, "train", index)
+        prompt, text = render(drawn, config)
+        tokens = text.split(" ")
+        for _ in range(index % 4):
+            place = random.randrange(1, len(tokens))
+            new = random.choice(["0", "1", "10", "12", "99999999999", ",", ";", "sort", "add7", "rank", "?"])
+            edit = random.choice([[new], [], [tokens[place], tokens[place]], [random.choice(tokens)]])
+            tokens[place : place + 1] = edit
+            tokens = [*tokens, ""] if len(tokens) < 2 else tokens
+        prompts.append(prompt.encode())
+        texts.append(" ".join(tokens).encode())
+        intended.append([-1, drawn.chain_id, index % len(config.chains)][index % 3])
+    found = both(prompts, texts, config, intended)
+    assert 0 < found.rows["valid"].sum() < len(texts)
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=40), st.binary(max_size=80)), min_size=1, max_size=5), st.sampled_from(TASKS)
+)
+@settings(max_examples=150, deadline=None)
+def test_garbage_is_judged_too(pairs, key):
+    both(*map(list, zip(*pairs, strict=True)), config_of(key))
+
+
+def test_no_texts():
+    assert both([], [], config_of()).table().num_rows == 0
 
 
 def test_bad_arguments_are_refused():
