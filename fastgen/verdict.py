@@ -336,6 +336,7 @@ def _judge(
         at = i if i < gap else i - many
         if many > 0 and gap <= i < gap + many:
             steps.append(Step("repeated", "", segment.op, depth, i, a, b, r, MISSING, 0))
+            previous = r if 0 <= r < k else previous
             continue
         due = list(expected[at])
         if previous is not None:
@@ -387,11 +388,18 @@ def _kind(
             return "no modulo", value, 0
         if r < k and (r - value) % k in (1, k - 1):
             return "off by one", value, 0
-        for other in RECORDS.values():
-            if other.of_operands and set(other.roles) & {"element"} and "count" not in other.roles:
-                if r == other.of_operands(operands[0], operands[1], k):
-                    return "other operation", value, other.code
+        if r in (others := other_results(operands[0], operands[1], k)):
+            return "other operation", value, others[r]
     return ("format" if r >= config.grammar.count else "wrong result"), value, 0
+
+
+def other_results(a: int, b: int, k: int) -> dict[int, int]:
+    """What every operation on elements gives for these operands -> the code of the first record that has it."""
+    found: dict[int, int] = {}
+    for record in RECORDS.values():
+        if record.of_operands and "element" in record.roles and "count" not in record.roles:
+            found.setdefault(record.of_operands(a, b, k), record.code)
+    return found
 
 
 _OPERAND = {
@@ -406,13 +414,13 @@ _OPERAND = {
 
 def _source(record: Record, source: int, due: int, state: list[int]) -> str:
     """The kind of a wrong source."""
-    if not _by_value(record):
+    if not by_value(record):
         return "position"
     return "unstable" if source < len(state) and state[source] == state[due] else "source"
 
 
 @lru_cache(maxsize=256)
-def _by_value(record: Record) -> bool:
+def by_value(record: Record) -> bool:
     """Whether its sources depend on the values: then a wrong one is an error of order."""
     place, found = record.roles.index("source"), set()
     for x in ([0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 0, 0]):
@@ -731,3 +739,26 @@ def _table(verdicts: Verdicts) -> pa.Table:
             "forced": rows["forced"],
         }
     )
+
+
+def reward(prompts: Any, completions: Any, config: Config) -> list[float]:
+    """From 0 to 1 for each text of two lists of strings, as trainers ask for it: the mean of three parts.
+
+    Parsed; the share of right steps before the first error, of those that were written and of those that a chain of
+    one transformation has, whichever is more; the answer, which counts only where everything is right. So a text that
+    states y without deriving it has nothing of the third part, and a chain that stops early nothing of it either.
+    Without steps in the text the second part is the third. An empty text, or one without any right step, gets nothing.
+    """
+    import pyarrow as pa
+
+    found = verify(pa.array(prompts, pa.string()), pa.array(completions, pa.string()), config)
+    rewards = []
+    for r in range(len(found.chains)):
+        verdict = found.row(r)
+        right = float(verdict.valid and verdict.answer)
+        share = right
+        if config.grammar.step and verdict.steps:
+            wrong = next((i for i, step in enumerate(verdict.steps) if step.kind), len(verdict.steps))
+            share = wrong / max(len(verdict.steps), config.splits[0].length.min)
+        rewards.append((verdict.parsed + share + right) / 3 if share else 0.0)
+    return rewards

@@ -14,7 +14,7 @@ from fastgen.doors import compose
 from fastgen.engine import example
 from fastgen.text.parse import parse
 from fastgen.text.render import render
-from fastgen.verdict import CLASSES, KINDS, RECORD_OF_KINDS, verify, verify_one
+from fastgen.verdict import CLASSES, KINDS, RECORD_OF_KINDS, reward, verify, verify_one
 
 TASKS = ("text=full", "text=result", "text=names", "task=execute", "task=plan", "task=direct")
 X = "3 1 4 1 5 9 2 6"
@@ -204,3 +204,18 @@ def test_bad_arguments_are_refused():
         verify(one, one, config, [1, 2])
     with pytest.raises(ValueError, match="must be chain ids"):
         verify(one, one, config, [60_000])
+
+
+def test_the_reward_is_for_what_was_derived():
+    config = config_of()
+    drawn = example(config, "train", 3)
+    prompt, right = render(drawn, config)
+    y = " ".join(map(str, drawn.y))
+    wrong = right[:-3] + "0 ." if right[-3:] != "0 ." else right[:-3] + "1 ."
+    texts = [right, wrong, "", f" {y} .", "the answer is" + right, f" add3 {y} ."]
+    found = reward([prompt] * len(texts), texts, config)
+    assert found[0] == 1
+    assert 0.5 < found[1] < 2 / 3
+    assert found[2:4] == [0, 0]
+    assert all(value < 1 / 3 for value in found[4:])
+    assert reward([], [], config) == []
