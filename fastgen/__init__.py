@@ -14,25 +14,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastgen.corrupt import corrupt
     from fastgen.doors import compose as config
     from fastgen.engine import example
     from fastgen.shard import table
     from fastgen.text.batch import parse_batch
     from fastgen.text.parse import parse
     from fastgen.text.render import render
+    from fastgen.verdict import reward, verify
     from fastgen.write import load
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "config", "example", "load", "parse", "parse_batch", "render", "table"]
+__all__ = [
+    "__version__",
+    "config",
+    "corrupt",
+    "example",
+    "load",
+    "parse",
+    "parse_batch",
+    "render",
+    "reward",
+    "table",
+    "verify",
+]
 
 _DOORS = {
     "config": ("fastgen.doors", "compose"),
+    "corrupt": ("fastgen.corrupt", "corrupt"),
     "example": ("fastgen.engine", "example"),
     "load": ("fastgen.write", "load"),
     "parse": ("fastgen.text.parse", "parse"),
     "parse_batch": ("fastgen.text.batch", "parse_batch"),
     "render": ("fastgen.text.render", "render"),
+    "reward": ("fastgen.verdict", "reward"),
     "table": ("fastgen.shard", "table"),
+    "verify": ("fastgen.verdict", "verify"),
 }
 """name -> module and name there, imported when first asked for: `import fastgen` loads neither Numba nor pyarrow"""
 

@@ -77,6 +77,9 @@ def check_reference(record: Record) -> None:
                 _require([r for _, _, _, r in steps] == y, record, f"{case}: y={y}, but the steps are {steps}")
                 for i, (op, *operands, _) in enumerate(steps):
                     _require(op == record.code, record, f"{case}: step {i} has code {op}")
+                    if record.of_operands:
+                        given = record.of_operands(operands[0], operands[1], k)
+                        _require(given == y[i], record, f"{case}: step {i}: its operands give {given}")
                     for role, operand in zip(record.roles, operands, strict=False):
                         _require(_plays(role, operand, i, x, y, c), record, f"{case}: step {i}: {operand} is no {role}")
 

@@ -19,6 +19,7 @@ from fastgen.strategies import STRATEGIES
 from fastgen.text.grammar import ebnf
 from fastgen.transforms import RECORDS
 from fastgen.transforms.base import OWN_CODES, Record
+from fastgen.verdict import RECORD_OF_KINDS
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -121,6 +122,11 @@ def grammar() -> str:
     return f"```ebnf\n{ebnf(mine, with_argument)}\n```"
 
 
+def errors() -> str:
+    """The Markdown table of the kinds of errors."""
+    return _table(("kind", "class", "what it is"), [(f"`{kind.name}`", *kind[1:]) for kind in RECORD_OF_KINDS])
+
+
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = (head, tuple("---" for _ in head), *rows)
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
@@ -134,6 +140,7 @@ def readme(text: str) -> str:
         "validation": validation(),
         "keys": keys(),
         "grammar": grammar(),
+        "errors": errors(),
     }
     for name, table in parts.items():
         opening, closing = f"<!-- {name} -->", f"<!-- /{name} -->"

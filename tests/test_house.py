@@ -23,7 +23,7 @@ ORDER = (
     *("graph", "solve", "classes", "split", "strategies", "text", "text.grammar", "text.preamble"),
     *("cpus", "values", "splitting", "settings", "doors"),
     *("text.render", "text.parse", "text.lexicon", "text.walk", "text.batch", "text.tokens", "text.tokenizer"),
-    *("sample", "engine", "ceiling", "write", "shard", "launch", "launch.local"),
+    *("sample", "engine", "ceiling", "right", "verdict", "corrupt", "write", "shard", "launch", "launch.local"),
     *("chance", "corpus", "overlap", "findings", "display"),
     *("run", "show", "search", "audit"),
 )

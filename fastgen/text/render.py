@@ -34,12 +34,12 @@ def render(example: Example, config: Config) -> tuple[str, str]:
     """Prompt and completion of an example: the definition of both. Trainers join them as they are."""
     grammar = config.grammar
     prompt, completion = (
-        " ".join(_said(item, example, config) for item in places) for places in (grammar.prompt, grammar.completion)
+        " ".join(said(item, example, config) for item in places) for places in (grammar.prompt, grammar.completion)
     )
     return grammar.preamble + prompt, " " + completion
 
 
-def _said(item: Item, example: Example, config: Config) -> str:
+def said(item: Item, example: Example, config: Config) -> str:
     """What stands at a place of a template."""
     grammar = config.grammar
     between_parts = f" {grammar.words[BETWEEN_PARTS]} "

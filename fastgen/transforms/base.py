@@ -49,6 +49,8 @@ class Record:
     """What the argument is reduced by, or None where there is no argument."""
     degenerate: Mapping[int, str]
     """Arguments that make it trivial, and how."""
+    of_operands: Callable[[int, int, int], int] | None
+    """The result from the operands, (a, b, k) -> r, where it is computed from them; see `result`."""
     _kernel: Any
 
     def __init__(self, reference: Callable[..., list[int]], **fields: Any) -> None:
@@ -56,7 +58,7 @@ class Record:
         self.reference = reference
         self.name = reference.__name__
         self.family = reference.__module__.rpartition(".")[2]
-        self._kernel = None
+        self.of_operands = self._kernel = None
         vars(self).update(fields)
 
     def __repr__(self) -> str:
@@ -72,6 +74,16 @@ class Record:
     def steps(self, length: int) -> int:
         """How many steps it logs on a vector of `length` elements."""
         return int(steps_before(1, length))
+
+    def result(self, function: Callable[[int, int, int], int]) -> Callable[[int, int, int], int]:
+        """Declare how a step's result is computed from its operands: `function(a, b, k)`, in plain Python.
+
+        With it a wrong operand and a wrong result can be told apart. Where an operand is a source, the result is the
+        element there, and nothing has to be declared. Called with a modulus that is never reached, it gives the value
+        before it is reduced.
+        """
+        self.of_operands = function
+        return function
 
     def kernel(self, function: Callable[..., None]) -> Any:
         """Declare the compiled version: `function(x, y, trace, op, k, c)`, of the same file.

@@ -21,6 +21,11 @@ def add(x, k, steps, c):
     return y
 
 
+@add.result
+def _add_result(a, b, k):
+    return (a + b) % k
+
+
 @add.kernel
 def _add(x, y, trace, op, k, c):
     for i in range(x.shape[0]):
@@ -55,6 +60,11 @@ def multiply(x, k, steps, c):
     return y
 
 
+@multiply.result
+def _multiply_result(a, b, k):
+    return a * b % k
+
+
 @multiply.kernel
 def _multiply(x, y, trace, op, k, c):
     m = modular.reciprocal(x, k)
@@ -84,6 +94,11 @@ def negate(x, k, steps):
     return y
 
 
+@negate.result
+def _negate_result(a, b, k):
+    return (a - b) % k
+
+
 @negate.kernel
 def _negate(x, y, trace, op, k, c):
     for i in range(x.shape[0]):
@@ -110,6 +125,11 @@ def square(x, k, steps):
     y = [value * value % k for value in x]
     steps.extend((value, value, result) for value, result in zip(x, y, strict=True))
     return y
+
+
+@square.result
+def _square_result(a, b, k):
+    return a * b % k
 
 
 @square.kernel

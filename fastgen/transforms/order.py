@@ -95,6 +95,11 @@ def rank(x, k, steps):
     return [count % k for count in counts]
 
 
+@rank.result
+def _rank_result(a, b, k):
+    return b % k
+
+
 @rank.kernel
 def _rank(x, y, trace, op, k, c):
     if x.shape[0] <= NETWORK:

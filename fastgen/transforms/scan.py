@@ -24,6 +24,11 @@ def cumsum(x, k, steps):
     return y
 
 
+@cumsum.result
+def _cumsum_result(a, b, k):
+    return (a + b) % k
+
+
 @cumsum.kernel
 def _cumsum(x, y, trace, op, k, c):
     for r in range(x.shape[1]):
@@ -57,6 +62,11 @@ def difference(x, k, steps):
         steps.append((value, before, y[-1]))
         before = value
     return y
+
+
+@difference.result
+def _difference_result(a, b, k):
+    return (a - b) % k
 
 
 @difference.kernel
@@ -93,6 +103,11 @@ def cummax(x, k, steps):
     return y
 
 
+@cummax.result
+def _cummax_result(a, b, k):
+    return max(a, b)
+
+
 @cummax.kernel
 def _cummax(x, y, trace, op, k, c):
     for r in range(x.shape[1]):
@@ -126,6 +141,11 @@ def cummin(x, k, steps):
         steps.append((least, value, y[-1]))
         least = y[-1]
     return y
+
+
+@cummin.result
+def _cummin_result(a, b, k):
+    return min(a, b)
 
 
 @cummin.kernel
