@@ -48,7 +48,7 @@ def test_classes(graph: str, benchmark: BenchmarkFixture, report: Report) -> Non
     config = compose(f"graph={graph}")
     chains = tuple(chain.transformations for chain in config.chains)
 
-    found = benchmark.pedantic(classes.find.__wrapped__, args=(chains, 11, 8, 8), rounds=5, warmup_rounds=1)
+    found = benchmark.pedantic(classes.find.__wrapped__, args=(chains, 11, (8,)), rounds=5, warmup_rounds=1)
 
     assert len(found.number) == len(chains)
     if benchmark.stats is not None:

@@ -33,11 +33,12 @@ EXHAUSTIVE = 2**26
 """Where all vectors times the chains that coincide are at most this many, all are tried: about a second."""
 
 FEW, MANY = 2**12, 2**16
-"""Vectors on which all chains are run, and those that coincide: less of those that are longer than ELEMENTS."""
-ELEMENTS = 2**22
+"""Vectors on which all chains are run, and those that coincide: of long vectors fewer, so many elements in all."""
+FEW_ELEMENTS, MANY_ELEMENTS = 2**19, 2**22
 
-MOST_LENGTHS = 16
-"""Of a range of more lengths, this many are tried, spread evenly, both ends among them."""
+NEAR, FAR = 8, 8
+"""Of more lengths than this, the NEAR shortest are tried one by one (there chains coincide most, and what depends on
+whether a length is even shows), and FAR of the others, spread evenly, the longest among them."""
 
 SEED = 0x636C6173736573
 
@@ -51,7 +52,8 @@ class Classes:
     canonical: tuple[int, ...]
     """By function: its shortest chain, of those the first."""
     decided: tuple[str, ...]
-    """By function: `proved`, or `tested on N vectors` of every length. That two functions differ is always proved."""
+    """By function: `proved`, or `tested on N vectors` of a length: that its chains are equal, and what the flags say of
+    them. That two functions differ is always proved."""
     identity: tuple[bool, ...]
     """It changes no vector."""
     constant: tuple[bool, ...]
@@ -63,19 +65,19 @@ class Classes:
 
 
 @lru_cache(maxsize=8)
-def find(chains: tuple[Transformations, ...], k: int, shortest: int, longest: int) -> Classes:
-    """The classes of `chains`, each a tuple of transformations, on vectors of `shortest` to `longest` elements.
+def find(chains: tuple[Transformations, ...], k: int, lengths: tuple[int, ...]) -> Classes:
+    """The classes of `chains`, each a tuple of transformations, on vectors of these lengths, ascending.
 
     >>> from fastgen.transforms import RECORDS, Transformation
     >>> reverse, sort, cummax = (Transformation(RECORDS[name]) for name in ("reverse", "sort", "cummax"))
-    >>> found = find(((reverse, reverse), (sort,), (sort, cummax)), 11, 4, 4)
+    >>> found = find(((reverse, reverse), (sort,), (sort, cummax)), 11, (4,))
     >>> found.number, found.identity, found.redundant
     ((0, 1, 1), (True, False, False), (True, False, True))
     """
     shorter = {chain: list(_without_a_run(chain)) for chain in chains}
     candidates = list(dict.fromkeys([*chains, (), *(less for each in shorter.values() for less in each)]))
-    lengths = _spread(shortest, longest)
-    found = [_functions(candidates, k, length) for length in lengths]
+    tried = _spread(lengths)
+    found = [_functions(candidates, k, length) for length in tried]
     labels = {chain: tuple(each.label[i] for each in found) for i, chain in enumerate(candidates)}
     constant = {chain: all(each.constant[i] for each in found) for i, chain in enumerate(candidates)}
 
@@ -84,21 +86,24 @@ def find(chains: tuple[Transformations, ...], k: int, shortest: int, longest: in
         members[labels[chain]].append(i)
     numbers = {label: number for number, label in enumerate(members)}
     canonical = [min(ids, key=lambda i: len(chains[i])) for ids in members.values()]
-    complete = len(lengths) == longest - shortest + 1
-    proofs = {label: complete and all(map(_proved, found, label)) for label in members}
-    tested = f"tested on {min(each.vectors for each in found)} vectors"
-    return Classes(
-        number=tuple(numbers[labels[chain]] for chain in chains),
-        canonical=tuple(canonical),
-        decided=tuple("proved" if len(ids) == 1 or proofs[label] else tested for label, ids in members.items()),
-        identity=tuple(labels[chain] == labels[()] for chain in chains),
-        constant=tuple(constant[chain] for chain in chains),
-        redundant=tuple(
+    flags = {
+        "identity": tuple(labels[chain] == labels[()] for chain in chains),
+        "constant": tuple(constant[chain] for chain in chains),
+        "redundant": tuple(
             len(chains[canonical[numbers[labels[chain]]]]) < len(chain)
             or any(labels[less] == labels[chain] for less in shorter[chain])
             for chain in chains
         ),
-        at_length=tuple((length, len({label[place] for label in members})) for place, length in enumerate(lengths)),
+    }
+    claimed = {label for label, ids in members.items() if len(ids) > 1 or any(flag[ids[0]] for flag in flags.values())}
+    proofs = {label for label in claimed if tried == lengths and all(map(_proved, found, label))}
+    tested = f"tested on {min(each.vectors for each in found)} vectors"
+    return Classes(
+        number=tuple(numbers[labels[chain]] for chain in chains),
+        canonical=tuple(canonical),
+        decided=tuple(tested if label in claimed - proofs else "proved" for label in members),
+        **flags,
+        at_length=tuple((length, len({label[place] for label in members})) for place, length in enumerate(tried)),
     )
 
 
@@ -112,10 +117,11 @@ def _proved(found: _Functions, label: int) -> bool:
     return label in found.proved
 
 
-def _spread(shortest: int, longest: int) -> list[int]:
-    """At most MOST_LENGTHS of the lengths from `shortest` to `longest`."""
-    count = min(MOST_LENGTHS, longest - shortest + 1)
-    return [shortest + i * (longest - shortest) // max(1, count - 1) for i in range(count)]
+def _spread(lengths: tuple[int, ...]) -> tuple[int, ...]:
+    """Those of the lengths that are tried."""
+    near, others = lengths[:NEAR], lengths[NEAR:]
+    far = min(FAR, len(others))
+    return (*near, *(others[(i + 1) * len(others) // far - 1] for i in range(far)))
 
 
 class _Functions(NamedTuple):
@@ -132,7 +138,7 @@ class _Functions(NamedTuple):
 
 def _functions(chains: Sequence[Transformations], k: int, length: int) -> _Functions:
     every = k**length
-    few, many = (max(64, min(count, ELEMENTS // length)) for count in (FEW, MANY))
+    few, many = max(16, min(FEW, FEW_ELEMENTS // length)), max(64, min(MANY, MANY_ELEMENTS // length))
     first = _run(chains, k, length, [_all(k, length, 0, every)] if every <= few else [_mixed(k, length, 0, few)])
     alike: dict[bytes, list[int]] = defaultdict(list)
     for i, (digest, _) in enumerate(first):
@@ -140,7 +146,7 @@ def _functions(chains: Sequence[Transformations], k: int, length: int) -> _Funct
     doubtful = [i for ids in alike.values() for i in ids if len(ids) > 1 or first[i][1]]
     counted = every * len(doubtful) <= EXHAUSTIVE
     if every > few and doubtful:
-        step = max(64, min(2**14, ELEMENTS // length))
+        step = max(64, min(2**14, MANY_ELEMENTS // length))
         blocks = (
             _all(k, length, start, min(start + step, every)) if counted else _mixed(k, length, start, start + step)
             for start in range(0, every if counted else many, step)
@@ -167,7 +173,7 @@ def _run(chains: Sequence[Transformations], k: int, length: int, blocks: Iterabl
     def visit(node: dict[Any, Any], x: Vectors, trace: Vectors) -> None:
         for i in node.get(None, ()):
             digests[i].update(x)
-            same = x[:, :1] if firsts[i] is None else firsts[i]
+            same = x[:, :1].copy() if firsts[i] is None else firsts[i]  # a view would keep all of x
             firsts[i] = same
             constant[i] = constant[i] and bool((x == same).all())
         for transformation, behind in node.items():

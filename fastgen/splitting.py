@@ -343,8 +343,8 @@ def classes_of(chains: Sequence[Chain], k: int, lengths: Sequence[Length]) -> Cl
     """Which chains are one function, for this k and vectors of these lengths."""
     from fastgen import classes  # it compiles kernels, which no other key waits for
 
-    shortest, longest = min(length.min for length in lengths), max(length.max for length in lengths)
-    return classes.find(tuple(chain.transformations for chain in chains), k, shortest, longest)
+    each = sorted({n for length in lengths for n in range(length.min, length.max + 1)})
+    return classes.find(tuple(chain.transformations for chain in chains), k, tuple(each))
 
 
 def make_splits(

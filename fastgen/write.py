@@ -425,7 +425,7 @@ def write_chains(config: Config) -> None:
     """chains.parquet: every chain with its id, heads, length, split and number of paths, and which function it is.
 
     `split` is null where the chain is left out. `class` is a number for each function, `canonical` the id of its
-    shortest chain, `decided` how it is known that the chains of the class are equal.
+    shortest chain, `decided` how it is known that the chains of the class are equal, and are what the flags say.
     """
     owner = {chain_id: split.name for split in config.splits if split.of is None for chain_id in split.chains}
     classes = config.classes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import combinations, product
 
 import numpy as np
@@ -20,7 +21,7 @@ def chain(text):
 
 
 def find(*texts, k=11, shortest=8, longest=8):
-    return classes.find(tuple(map(chain, texts)), k, shortest, longest)
+    return classes.find(tuple(map(chain, texts)), k, tuple(range(shortest, longest + 1)))
 
 
 def table(transformations, k, length):
@@ -39,8 +40,8 @@ def table(transformations, k, length):
 def test_classes_are_the_functions(graph, k, shortest, longest):
     config = compose(f"graph={graph}", f"k={k}", f"length={{min:{shortest},max:{longest}}}", "chain.max=2")
     chains = tuple(each.transformations for each in config.chains)
-    found = classes.find(chains, k, shortest, longest)
-    lengths = range(shortest, longest + 1)
+    lengths = tuple(range(shortest, longest + 1))
+    found = classes.find(chains, k, lengths)
 
     def function(transformations):
         return tuple(table(transformations, k, length) for length in lengths)
@@ -80,6 +81,13 @@ def test_what_is_proved_and_what_is_tested():
     assert find("sort", "sort sort", k=2, shortest=4, longest=20).decided != ("proved",)  # not all lengths are tried
 
 
+@pytest.mark.parametrize("chain", ["reverse reverse", "multiply0", "sort cummax"])
+def test_what_is_said_of_a_chain_without_an_equal_one_is_decided_too(chain):
+    """It is the identity, constant or redundant, and that was tested."""
+    assert find(chain, "reverse").decided == ("tested on 65536 vectors", "proved")
+    assert find(chain, "reverse", k=7).decided == ("proved", "proved")
+
+
 def test_chains_that_differ_on_few_vectors_are_told_apart():
     """Of three elements mod 65536 two are equal once in 20,000 vectors, and only then the results differ."""
     found = find(
@@ -104,6 +112,44 @@ def test_mixed_vectors_are_of_every_kind(k):
     assert any(len(set(row)) <= 2 for row in rows)
     assert any(list(row) == sorted(row) for row in rows)
     assert {0, k - 1} <= set(rows.ravel())
+
+
+@pytest.mark.parametrize(("shortest", "longest"), [(2, 32), (1, 65_536), (8, 24), (3, 300)])
+def test_of_many_lengths_odd_and_even_ones_are_tried(shortest, longest):
+    tried = classes._spread(tuple(range(shortest, longest + 1)))
+    assert len(tried) == 16
+    assert list(tried) == sorted(set(tried))
+    assert tried[:8] == tuple(range(shortest, shortest + 8))
+    assert tried[-1] == longest
+    assert longest - tried[-2] <= (longest - shortest) // 8 + 1
+
+
+def test_chains_that_differ_at_odd_lengths_alone_are_told_apart():
+    assert find("reverse swap_pairs", "swap_pairs reverse", k=3, shortest=2, longest=32).number == (0, 1)
+
+
+def test_lengths_that_no_split_has_do_not_count():
+    """Of even length, the two orders are the same function; between two even lengths there is an odd one."""
+    graph = ("graph.layers=2", "graph.width=2", "graph.vertices=[reverse,swap_pairs,reverse,swap_pairs]", "chain.min=1")
+    halves = ("split.sets.train.chains=0.5", "split.sets.validation.chains=0.5")
+    config = compose(*graph, *halves, "k=5", "length=4", "split.sets.validation.length=6")
+    numbers = {
+        " ".join(chain.heads): number for chain, number in zip(config.chains, config.classes.number, strict=True)
+    }
+    assert numbers["reverse swap_pairs"] == numbers["swap_pairs reverse"]
+    assert [length for length, _ in config.classes.at_length] == [4, 6]
+
+
+def test_memory_does_not_grow_with_the_chains():
+    """A hundred results of a megabyte each: a few are there at a time, and four bytes of trace for each element."""
+    x = np.zeros((1024, 1024), np.uint8)
+    tracemalloc.start()
+    try:
+        found = classes._run([chain(f"add{i}") for i in range(100)], 256, 1024, [x])
+        assert tracemalloc.get_traced_memory()[1] < 16 * x.nbytes
+    finally:
+        tracemalloc.stop()
+    assert len({digest for digest, _ in found}) == 100
 
 
 def test_every_vector_once():
