@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastgen.overlap import Keys, common, count_elements, hash_rows, keep_distinct, mix_rows
@@ -66,6 +66,7 @@ def test_every_vector_has_a_key_of_its_own() -> None:
     assert len(set(hashed(rows, [5] * len(rows), np.uint8))) == len(rows)
 
 
+@settings(deadline=None)  # the first example compiles
 @given(st.lists(st.integers(0, 2**64 - 1)), st.lists(st.integers(0, 2**64 - 1)), st.lists(st.integers(0, 9)))
 def test_sets(first: list[int], second: list[int], both: list[int]) -> None:
     a, b = set(first + both), set(second + both)
@@ -74,6 +75,7 @@ def test_sets(first: list[int], second: list[int], both: list[int]) -> None:
     assert keys[: keep_distinct(keys)].tolist() == sorted(a)
 
 
+@settings(deadline=None)  # the first example compiles
 @given(st.lists(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 5), max_size=8)), st.sampled_from([1, 2, 8]))
 def test_a_set_that_is_full_lets_go_of_what_it_holds_twice(batches: list[list[int]], slices: int) -> None:
     kept = [[key for key in batch if key < 2**64 // slices] for batch in batches]
