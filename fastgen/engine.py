@@ -58,7 +58,7 @@ def example(config: Config, split: str, index: int) -> Example:
     """
     if not 0 <= index < 2**64:
         raise ValueError(f"index={index}: must be from 0 to 2^64-1")
-    found, train = config.find(split), [config.chains[chain_id] for chain_id in config.splits[0].chains]
+    found, train = config.find(split), [config.chains[chain_id] for chain_id in config.splits[0].drawn]
     for attempt in range(ATTEMPTS):
         chain_id, x = sample.draw(config, found, index, attempt)
         chain = config.chains[chain_id]
@@ -179,8 +179,8 @@ def fill(rows: Rows, config: Config, split: Split, start: int, stop: int) -> Non
 
 @lru_cache(maxsize=8)
 def tree(config: Config, split: str | None = None) -> solve.Tree:
-    """The chains of a split, or all of the config, ready to be solved."""
-    ids = range(len(config.chains)) if split is None else config.find(split).chains
+    """The chains that a split can have, or all of the config, ready to be solved."""
+    ids = range(len(config.chains)) if split is None else config.find(split).drawn
     return solve.tree({chain_id: config.chains[chain_id] for chain_id in ids}, config.k, config.longest)
 
 
@@ -222,7 +222,7 @@ def _count_solutions(rows: Rows, config: Config) -> None:
     if not rows.solutions:
         return
     among = np.zeros((2, len(config.chains)), np.bool_)
-    among[0], among[1, list(config.splits[0].chains)] = True, True
+    among[0], among[1, list(config.splits[0].drawn)] = True, True
     whole = "n_solutions" in rows.solutions
     asked = tree(config, None if whole else config.splits[0].name)
     found = solve.count(asked, rows.x, rows.y, rows.offsets[: rows.count + 1], among)

@@ -16,6 +16,9 @@ VECTORS = 256
 FRESH = 4096
 """For what is said of the graphs in the end."""
 
+ELEMENTS = 2**20
+"""Of long vectors fewer, so many elements in all, so that memory and time are bounded at any length."""
+
 
 def labels(value: Any) -> tuple[int, ...]:
     """The reader of a list of labels."""
@@ -112,7 +115,7 @@ def _swaps(config: Config, free: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def measure(config: Config, vectors: int) -> Callable[[tuple[Any, ...]], float]:
-    """The function that gives a mapping's ceiling, on `vectors` vectors of each of a few lengths.
+    """The function that gives a mapping's ceiling, on `vectors` vectors of each of a few lengths (of long ones, fewer).
 
     Paths and their tree are the same for all mappings, and are laid out once, by labels: 1.5 instead of 10 ms a graph.
     """
@@ -124,7 +127,7 @@ def measure(config: Config, vectors: int) -> Callable[[tuple[Any, ...]], float]:
     graph, chain, k = config.graph, config.chain, config.k
     size, longest = len(graph.vertices), config.length.max
     lengths = sorted({config.length.min, (config.length.min + longest) // 2, longest})
-    samples = [solve.uniform(k, n, vectors) for n in lengths]
+    samples = [solve.uniform(k, n, max(16, min(vectors, ELEMENTS // n))) for n in lengths]
     parts = sorted(
         tuple(labels)
         for length in range(1, chain.max + 1)

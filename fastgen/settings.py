@@ -14,7 +14,6 @@ from fastgen.splitting import (
     DESIGN_KEYS,
     Splitting,
     classes_of,
-    drawn,
     make_splits,
     not_rejected,
     read_split,
@@ -545,7 +544,7 @@ def _warnings(fields: Mapping[str, Any]) -> tuple[str, ...]:
             lines.append(f"split {split.name}: {split.rows} rows of only {pairs} distinct pairs of vector and chain")
     train, *others = fields["splits"]
     for split in others:
-        if split.of is None and (places := unseen(fields["chains"], drawn(split), drawn(train))):
+        if split.of is None and (places := unseen(fields["chains"], split.drawn, train.drawn)):
             depths = sorted({depth for _, depth in places})
             listed = (f"{', '.join(sorted(h for h, d in places if d == depth))} at depth {depth}" for depth in depths)
             lines.append(f"split {split.name}: {train.name} never shows {'; '.join(listed)} (the first depth is 0)")

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from itertools import pairwise
 
 from fastgen.graph import Chain
@@ -42,6 +43,11 @@ class Split:
     """Its part of all the chains that were shared out."""
     certified: bool = False
     """Whether its examples are only such as no chain of the first split solves."""
+
+    @cached_property
+    def drawn(self) -> tuple[int, ...]:
+        """Those of its chains that can occur: what is said of what a split shows is said of these."""
+        return tuple(chain_id for chain_id, weight in zip(self.chains, self.weights, strict=True) if weight)
 
 
 def stream(name: str) -> int:
@@ -101,7 +107,7 @@ def weights(chains: Sequence[Chain], by_length: Mapping[int, Fraction]) -> tuple
 
 
 def contained(split: Split, train: Split, chains: Sequence[Chain]) -> Fraction:
-    """The expected share of a split's rows whose chain stands whole, without a gap, inside a chain of `train`."""
+    """The expected share of a split's rows whose chain stands whole, without a gap, inside one that `train` draws."""
     inside = _inside(train, chains)
     rows = zip(split.chains, split.weights, strict=True)
     return sum((weight for chain_id, weight in rows if chains[chain_id].heads in inside), Fraction(0))
@@ -123,7 +129,7 @@ def exposures(train: Split, chains: Sequence[Chain]) -> list[tuple[int, int]]:
 
 def _inside(train: Split, chains: Sequence[Chain]) -> set[tuple[str, ...]]:
     """Every run of neighbours in the chains of `train`."""
-    return {part for chain_id in train.chains for part in _parts(chains[chain_id].heads)}
+    return {part for chain_id in train.drawn for part in _parts(chains[chain_id].heads)}
 
 
 def _parts(heads: tuple[str, ...]) -> Iterable[tuple[str, ...]]:

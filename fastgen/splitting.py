@@ -381,14 +381,6 @@ def _shares(records: Iterable[SplitSet]) -> dict[str, Fraction]:
     return {record.name: record.chains for record in records if record.chains is not None}
 
 
-def drawn(split: Split) -> list[int]:
-    """The chains of a split that can occur in it."""
-    return [chain_id for chain_id, weight in zip(split.chains, split.weights, strict=True) if weight]
-
-
-# Words
-
-
 CERTAIN = 1 / 32
 """The least share of its vectors of one length that a chain of a certified split must have for its own, by TRIED."""
 
@@ -406,8 +398,8 @@ def refuse_uncertain(faults: list[str], fields: Mapping[str, Any]) -> None:
             continue
         from fastgen import solve  # it compiles kernels, which no other key waits for
 
-        tree = solve.tree({i: chains[i] for i in train.chains}, k, split.length.max)
-        held = [chains[i] for i in drawn(split)]
+        tree = solve.tree({i: chains[i] for i in train.drawn}, k, split.length.max)
+        held = [chains[i] for i in split.drawn]
         least: dict[str, str] = {}
         for length in sorted({*range(split.length.min, split.length.max + 1)[:MOST_LENGTHS], split.length.max}):
             shares = solve.share_solved(tree, held, length, max(64, min(TRIED, TRIED_ELEMENTS // length)))

@@ -463,9 +463,8 @@ A model that is shown `x` and `y` must write the trace: which transformations, a
 
 {splits}
 
-Splits have disjoint sets of chains (`chains.parquet`), except a control, which has the chains of another split. About
-{contained:.0%} of the rows of `{last}` run a chain that stands whole inside a longer chain of `{first}`.
-
+Splits have disjoint sets of chains (`chains.parquet`), except a control, which has the chains of another split.
+{contained}
 {ceilings}
 
 Several chains can map one `x` to one `y`, and no model can know which was meant: `ceiling` is the best accuracy in
@@ -536,7 +535,8 @@ def write_card(config: Config, files: Iterable[File], example: str) -> None:
             ],
         },
     }
-    first, last = config.splits[0], next((split for split in config.splits[1:] if split.of is None), config.splits[0])
+    first, *others = config.splits
+    shares = {split.name: float(contained(split, first, config.chains)) for split in others if split.of is None}
     kinds = {field.name: field.type for field in schema(config)}
     bits = dtypes(config)[1].itemsize * 2
     text = CARD.format(
@@ -549,9 +549,11 @@ def write_card(config: Config, files: Iterable[File], example: str) -> None:
                 for split in config.splits
             ],
         ),
-        contained=float(contained(last, first, config.chains)),
+        contained="".join(
+            f"{share:.0%} of `{name}` runs a chain that stands whole inside a longer chain of `{first.name}`.\n"
+            for name, share in shares.items()
+        ),
         first=first.name,
-        last=last.name,
         ceilings=markdown(*ceilings(config)),
         example=example,
         columns=markdown(

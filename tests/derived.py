@@ -79,7 +79,7 @@ def validation() -> str:
         config = compose(*overrides.split())
         train, held = config.splits
         numbers = config.classes.number
-        shown = {numbers[chain_id] for chain_id in train.chains}
+        shown = {numbers[chain_id] for chain_id in train.drawn}
         same = sum(weight for i, weight in zip(held.chains, held.weights, strict=True) if numbers[i] in shown)
         found = ceiling(config, held)
         shares = (contained(held, train, config.chains), same, found.train, found.several, found.best, found.blind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from fastgen import ceiling as module
 from fastgen.ceiling import ceiling, everything
 from fastgen.doors import compose
+from fastgen.split import contained
 from fastgen.write import ceilings, write_card
 
 
@@ -97,6 +99,30 @@ def test_the_card_states_them(tmp_path, monkeypatch):
     assert [row[0] for row in rows] == ["train", "validation", "seen", "longer"]
     for row in (header, *rows):
         assert f"| {' | '.join(row)} |" in text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "held"),
+    [
+        (("~split.sets.validation", "split.sets.train.chains=1"), []),
+        (("split=controls",), ["validation"]),
+        (("split.sets.train.chains=0.7", "+split.sets.test.chains=0.1"), ["validation", "test"]),
+        (("chain.weights=[0,0,1]",), ["validation"]),
+    ],
+)
+def test_the_card_says_of_each_held_out_split_what_stands_inside_train(tmp_path, monkeypatch, overrides, held):
+    monkeypatch.setattr(module, "SAMPLE", 64)
+    config = compose(*overrides, f"out={tmp_path}")
+    (tmp_path / ".staging").mkdir()
+    write_card(config, [], "example")
+    text = (tmp_path / "README.md").read_text()
+    found = re.findall(
+        r"^(\d+)% of `(\w+)` runs a chain that stands whole inside a longer chain of `train`.$", text, re.M
+    )
+    assert [name for _, name in found] == held
+    for share, name in found:
+        assert share == f"{float(contained(config.find(name), config.splits[0], config.chains)):.0%}"[:-1]
+    assert text.count("stands whole") == len(held)
 
 
 @pytest.mark.parametrize(("length", "count"), [(1, 65_536), (16, 65_536), (17, 2**20 // 17), (65_536, 16)])

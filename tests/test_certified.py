@@ -26,6 +26,7 @@ CERTIFIED = (
     ("split=functional", "split.certified=true", "k=300", "length=6"),
     ("split=functional", "split.certified=true", "graph=mixed", "chain.reject=[redundant]"),
     ("split=parts", "split.certified=true", "split.sets.train.chains=0.7", "+split.sets.test.chains=0.1"),
+    ("split=functional", "split.certified=true", "chain.weights=[0,1,0]"),
 )
 COUNT = 300
 
@@ -35,9 +36,14 @@ def config(request):
     return compose(*request.param, "columns=[index,x,y,chain_id,trace,prompt,completion,n_solutions,n_train_solutions]")
 
 
+def chains_of_train(config):
+    """Those that have a weight: no other occurs in train."""
+    chains = [config.chains[chain_id] for chain_id in config.splits[0].chains]
+    return [chain for chain in chains if config.chain.by_length[len(chain)]]
+
+
 def train_solves(config, x, y):
-    train = [config.chains[chain_id] for chain_id in config.splits[0].chains]
-    return bool(solve.solutions(train, config.k, x, y))
+    return bool(solve.solutions(chains_of_train(config), config.k, x, y))
 
 
 def test_rows_are_the_references(config):
@@ -154,12 +160,17 @@ def test_attempts_draw_other_words():
 
 @pytest.mark.parametrize(
     "overrides",
-    [("split=controls",), ("graph=mixed", "k=3", "length={min:1,max:5}"), ("graph=deep", "k=300", "chain.max=4")],
+    [
+        ("split=controls",),
+        ("graph=mixed", "k=3", "length={min:1,max:5}"),
+        ("graph=deep", "k=300", "chain.max=4"),
+        ("graph=repeated", "k=2", "length=2", "chain.weights=[1,1,0]"),
+    ],
 )
 def test_columns_of_ambiguity_and_exposure(overrides):
     names = ("n_solutions", "n_train_solutions", "longest_train_part", "n_unseen_pairs")
     config = compose(*overrides, f"columns=[x,y,chain_id,{','.join(names)}]")
-    train = [config.chains[chain_id] for chain_id in config.splits[0].chains]
+    train = chains_of_train(config)
     texts = [f" {' '.join(chain.heads)} " for chain in train]
     for split in config.splits:
         for row in table(config, split.name, 0, 40).to_pylist():
@@ -169,7 +180,7 @@ def test_columns_of_ambiguity_and_exposure(overrides):
             assert [row[name] for name in names] == [
                 len(solve.solutions(config.chains, config.k, row["x"], row["y"])),
                 len(solve.solutions(train, config.k, row["x"], row["y"])),
-                max(len(run) for run in runs if seen[run]),
+                max((len(run) for run in runs if seen[run]), default=0),
                 sum(not seen[run] for run in runs if len(run) == 2),
             ]
 

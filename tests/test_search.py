@@ -50,6 +50,15 @@ def test_a_mapping_is_worth_what_the_references_say(overrides):
     )
 
 
+def test_fewer_of_long_vectors_are_run(monkeypatch):
+    asked = []
+    uniform = solve.uniform
+    monkeypatch.setattr(solve, "uniform", lambda k, length, count: asked.append((length, count)) or uniform(k, 1, 1))
+    for length in ("length=256", "length=300", "length={min:8,max:65536}"):
+        search.measure(compose(*SMALL[:-1], length), search.FRESH)
+    assert asked == [(256, 4096), (300, 2**20 // 300), (8, 4096), (32_772, 31), (65_536, 16)]
+
+
 def test_a_climb_ends_where_no_swap_leads_higher():
     config = compose(*SMALL)
     worth = search.measure(config, 64)

@@ -8,7 +8,7 @@ import pytest
 
 from fastgen.doors import compose
 from fastgen.graph import Chain
-from fastgen.split import Length, Split, apportion, contained, smallest, stream, weights
+from fastgen.split import Length, Split, apportion, contained, exposures, smallest, stream, weights
 from fastgen.transforms import RECORDS, Transformation
 
 SHARES = [
@@ -94,6 +94,10 @@ def test_contained_counts_rows_whose_chain_is_a_run_of_neighbours():
     assert contained(others, train, chains) == Fraction(1, 2) + Fraction(1, 8) + Fraction(1, 8)
     assert contained(train, others, chains) == 0
     assert contained(train, train, chains) == 1
+    never = split_of("train", [0, 2], [Fraction(0), Fraction(1)])  # a chain without a weight shows nothing
+    assert never.drawn == (2,)
+    assert contained(others, never, chains) == Fraction(1, 8) + Fraction(1, 8)
+    assert exposures(never, chains)[0] == (1, 2)
 
 
 def test_contained_at_the_default_config():
