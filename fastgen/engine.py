@@ -20,9 +20,11 @@ from fastgen.jit import address, call, jit
 from fastgen.lanes import LANES, VECTOR, load_tile, store_transposed, store_word
 from fastgen.settings import Config
 from fastgen.split import Split
+from fastgen.splitting import CERTIFIABLE
 from fastgen.text import render, tokens
 from fastgen.trace import code_dtype, steps_before, vector_dtype
 from fastgen.transforms import Step
+from fastgen.values import ConfigError
 
 BLOCK = 65_536
 """Rows sorted together. At 262,144 the block falls out of the last cache (a prototype fell from 46 to 23-32 million
@@ -54,7 +56,8 @@ class Example:
 def example(config: Config, split: str, index: int) -> Example:
     """Example `index` of a split, in plain Python: the definition of what row `index` of its files holds. O(1).
 
-    A split has 2^64 examples; a corpus holds the first. Raises ValueError for a split or an index that is none.
+    A split has 2^64 examples; a corpus holds the first. Raises ValueError for a split or an index that is none, and
+    Uncertified.
     """
     if not 0 <= index < 2**64:
         raise ValueError(f"index={index}: must be from 0 to 2^64-1")
@@ -68,14 +71,19 @@ def example(config: Config, split: str, index: int) -> Example:
             y = transformation(y, config.k, steps)
         if not found.certified or not solve.solutions(train, config.k, x, y):
             return Example(index, chain_id, chain.heads, x, y, steps)
-    raise Uncertified(found, index)
+    raise Uncertified(config, found, index, chain_id, len(x))
 
 
-class Uncertified(RuntimeError):
-    """No attempt at an example of a certified split gave a vector that no chain of train solves."""
+class Uncertified(ConfigError):
+    """No attempt at an example of a certified split gave a vector that no chain of train solves.
 
-    def __init__(self, split: Split, index: int) -> None:
-        super().__init__(f"split {split.name}, example {index}: train solves all {ATTEMPTS} vectors that were drawn")
+    A config is tried before (`splitting.refuse_uncertain`), but of many lengths not at all of them.
+    """
+
+    def __init__(self, config: Config, split: Split, index: int, chain_id: int, length: int) -> None:
+        chain, train = " ".join(config.chains[chain_id].heads), config.splits[0].name
+        rule = f"{train} solves all {ATTEMPTS} vectors of length {length} that were drawn for {chain}"
+        super().__init__(f"split.certified=true: {split.name}, example {index}: {rule}; {CERTIFIABLE}")
 
 
 class Program(NamedTuple):
@@ -211,7 +219,8 @@ def _certify(rows: Rows, config: Config, split: Split, start: int, first: int, l
             order = pending[np.lexsort((length[pending], chain[pending]))]
             ends = np.searchsorted(chain[order], np.arange(len(config.chains)), side="right").astype(np.int32)
             _apply(length, order, ends, config.k, *steps, offsets, trace_offsets, rows.x, rows.y, rows.trace)
-    raise Uncertified(split, start + first + int(pending[0]))
+    row = int(pending[0])
+    raise Uncertified(config, split, start + first + row, int(chain[row]), int(length[row]))
 
 
 SOLVERS = ("n_solutions", "n_train_solutions")

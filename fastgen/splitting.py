@@ -384,6 +384,9 @@ def _shares(records: Iterable[SplitSet]) -> dict[str, Fraction]:
 CERTAIN = 1 / 32
 """The least share of its vectors of one length that a chain of a certified split must have for its own, by TRIED."""
 
+CERTIFIABLE = "split.strategy=functional, chain.reject=[redundant], or a larger k or length"
+"""What makes chains differ on more vectors."""
+
 TRIED, TRIED_ELEMENTS = 1024, 2**20
 MOST_LENGTHS = 16
 """Of a range of lengths, these from the shortest on are tried, where chains coincide most, and the longest."""
@@ -410,5 +413,4 @@ def refuse_uncertain(faults: list[str], fields: Mapping[str, Any]) -> None:
             listed = "; ".join(f"{chain} {where}" for chain, where in list(least.items())[:3])
             more = f"; and {len(least) - 3} more" if len(least) > 3 else ""
             rule = f"{train.name} gives the same as chains of {split.name}: {listed}{more}"
-            remedy = "split.strategy=functional, chain.reject=[redundant], or a larger k or length"
-            faults.append(f"split.certified=true: {rule}; {remedy}")
+            faults.append(f"split.certified=true: {rule}; {CERTIFIABLE}")

@@ -129,15 +129,52 @@ def test_what_can_not_be_certified_is_refused(tmp_path, overrides, message):
     assert list(tmp_path.iterdir()) == []
 
 
+EXPLICIT = ("split=explicit", "split.rest=train", "split.certified=true", "chain.min=1")
+LINE = (*EXPLICIT, "graph={layers:3,width:1,vertices:[sort,cummax,negate]}")
+SQUARE = (*EXPLICIT, "graph={layers:2,width:2,vertices:[rotate17,negate,rotate17,negate]}")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "refused"),
+    [
+        ((*LINE, "split.file={validation:['sort cummax']}"), "sort cummax at length 8 for 100%"),
+        ((*LINE, "split.file={validation:['sort cummax']}", "chain.weights=[0,1,0]"), None),  # train has no sort
+        ((*LINE, "split.file={validation:['sort cummax',negate]}", "chain.weights=[1,0,0]"), None),
+        # rotate17 rotate17 is the identity where the length divides 34
+        ((*SQUARE, "split.file={validation:['rotate17 rotate17']}", "length={min:18,max:34}"), "rotate17 at length 34"),
+    ],
+)
+def test_chains_that_occur_are_tried_at_the_shortest_lengths_and_the_longest(overrides, refused):
+    if refused:
+        with pytest.raises(ConfigError, match=refused):
+            compose(*overrides)
+    else:
+        config = compose(*overrides, "columns=[n_train_solutions]")
+        assert set(table(config, "validation", 0, 200)[0].to_pylist()) == {0}
+
+
 def test_attempts_come_to_an_end():
     """Beyond what a config is let through with."""
     config = compose("graph=mixed", "k=2", "length=2")
     certified = replace(config, splits=(config.splits[0], replace(config.splits[1], certified=True)))
-    with pytest.raises(engine.Uncertified, match=r"split validation, example \d+: train solves all 1024 vectors"):
+    with pytest.raises(
+        engine.Uncertified, match=r"validation, example \d+: train solves all 1024 vectors of length 2 that"
+    ):
         table(certified, "validation", 0, 200)
     bad = next(i for i in range(200) if _uncertain(certified, i))
     with pytest.raises(engine.Uncertified, match=f"example {bad}"):
         engine.example(certified, "validation", bad)
+
+
+def test_a_length_that_was_not_tried_ends_the_run_in_one_line(tmp_path):
+    """Of more than 17 lengths not all are."""
+    overrides = (*SQUARE, "split.file={validation:['rotate17 rotate17']}", "length={min:18,max:35}", "n=2000")
+    done = fastgen("run", *overrides, cwd=tmp_path)
+    assert done.returncode == 2
+    told = "train solves all 1024 vectors of length 34 that were drawn for rotate17 rotate17; split.strategy=functional"
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [path for path in (tmp_path / "out").rglob("*.parquet") if "split=validation" in str(path)]
 
 
 def _uncertain(config, index):
