@@ -25,6 +25,7 @@ ORDER = (
     *("text.render", "text.parse", "text.lexicon", "text.walk", "text.batch", "text.tokens", "text.tokenizer"),
     *("sample", "engine", "ceiling", "right", "verdict", "corrupt", "write", "shard", "launch", "launch.local"),
     *("chance", "corpus", "overlap", "findings", "display"),
+    *("predictions", "rates", "baselines", "statistics", "plots", "report"),
     *("run", "show", "search", "audit"),
 )
 """From the ground to the roof: a module imports only from those before it. The package itself is lazy, and any may ask
