@@ -11,6 +11,7 @@ from fastgen.doors import compose
 from fastgen.shard import table
 from fastgen.verdict import verify
 
+
 @pytest.mark.parametrize(("count", "wrong"), [(100_000, 0), (5_000, 10)])  # plain Python judges the wrong ones
 def test_verdicts(benchmark: Any, count: int, wrong: int) -> None:
     config = compose()
