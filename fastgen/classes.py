@@ -138,7 +138,7 @@ class _Functions(NamedTuple):
 
 def _functions(chains: Sequence[Transformations], k: int, length: int) -> _Functions:
     every = k**length
-    few, many = max(16, min(FEW, FEW_ELEMENTS // length)), max(64, min(MANY, MANY_ELEMENTS // length))
+    few, many = max(16, min(FEW, FEW_ELEMENTS // length)), min(MANY, MANY_ELEMENTS // length)
     first = _run(chains, k, length, [_all(k, length, 0, every)] if every <= few else [_mixed(k, length, 0, few)])
     alike: dict[bytes, list[int]] = defaultdict(list)
     for i, (digest, _) in enumerate(first):
@@ -146,7 +146,7 @@ def _functions(chains: Sequence[Transformations], k: int, length: int) -> _Funct
     doubtful = [i for ids in alike.values() for i in ids if len(ids) > 1 or first[i][1]]
     counted = every * len(doubtful) <= EXHAUSTIVE
     if every > few and doubtful:
-        step = max(64, min(2**14, MANY_ELEMENTS // length))
+        step = min(2**14, MANY_ELEMENTS // length)
         blocks = (
             _all(k, length, start, min(start + step, every)) if counted else _mixed(k, length, start, start + step)
             for start in range(0, every if counted else many, step)

@@ -127,7 +127,7 @@ def measure(config: Config, vectors: int) -> Callable[[tuple[Any, ...]], float]:
     graph, chain, k = config.graph, config.chain, config.k
     size, longest = len(graph.vertices), config.length.max
     lengths = sorted({config.length.min, (config.length.min + longest) // 2, longest})
-    samples = [solve.uniform(k, n, max(16, min(vectors, ELEMENTS // n))) for n in lengths]
+    samples = [solve.uniform(k, n, min(vectors, ELEMENTS // n)) for n in lengths]
     parts = sorted(
         tuple(labels)
         for length in range(1, chain.max + 1)

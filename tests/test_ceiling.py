@@ -79,6 +79,16 @@ def test_who_knows_the_graph_alone_is_blind_only_to_splits():
     assert whole.best == pytest.approx(whole.blind, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    "overrides", [(), ("split.sets.train.chains=0.7", "+split.sets.test.chains=0.1"), ("split=controls",)]
+)
+def test_everything_is_the_graph_without_splits(overrides):
+    config = compose(*overrides)
+    alone = compose("~split.sets.validation", "split.sets.train.chains=1").splits[0]
+    whole = everything(config)
+    assert (whole.chains, whole.weights) == (alone.chains, alone.weights)
+
+
 def test_certified_ceilings():
     config = compose("split=functional", "split.certified=true")
     plain = compose("split=functional")

@@ -166,6 +166,27 @@ def test_attempts_come_to_an_end():
         engine.example(certified, "validation", bad)
 
 
+def test_as_many_attempts_as_the_references(monkeypatch):
+    """Where they are few, the same examples come to an end, and the first of a call is named, in whichever block."""
+    monkeypatch.setattr(engine, "ATTEMPTS", 3)
+    monkeypatch.setattr(engine, "BLOCK", 16)
+    config = compose("split=functional", "split.certified=true", "graph=mixed", "chain.reject=[redundant]")
+    told = {}
+    for index in range(300):
+        try:
+            engine.example(config, "validation", index)
+        except engine.Uncertified as error:
+            told[index] = str(error)
+    after = -1
+    for index, message in told.items():
+        table(config, "validation", after + 1, index)
+        with pytest.raises(engine.Uncertified) as caught:
+            table(config, "validation", after + 1, 300)
+        assert str(caught.value) == message
+        after = index
+    assert 1 < len(told) < 100
+
+
 def test_a_length_that_was_not_tried_ends_the_run_in_one_line(tmp_path):
     """Of more than 17 lengths not all are."""
     overrides = (*SQUARE, "split.file={validation:['rotate17 rotate17']}", "length={min:18,max:35}", "n=2000")
