@@ -285,6 +285,14 @@ def _overrides(config, kinds):
     return ("graph=mixed", "chain.min=1", f"n={config.n}", f"chain.reject=[{','.join(kinds)}]")
 
 
+def test_two_spellings_of_what_is_rejected_are_one_corpus():
+    one, other = (
+        compose("graph=mixed", f"chain.reject=[{kinds}]") for kinds in ("redundant,identity", "identity,redundant")
+    )
+    assert one == other
+    assert one.identity() == other.identity()
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -7,7 +7,7 @@ import pytest
 from helpers import fastgen, files
 
 from fastgen.ceiling import ceiling
-from fastgen.display import columns, show_example, show_splits
+from fastgen.display import columns, show_example, show_functions, show_splits
 from fastgen.doors import compose
 from fastgen.engine import example
 from fastgen.show import job
@@ -201,3 +201,20 @@ def test_functions_and_ceilings(capsys):
         assert [split.name, *(f"{share:.1%}" for share in shares)] in [line.split() for line in text.splitlines()]
     job(config, 0, None, False)
     assert "functions" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "lines"),
+    [
+        (["length={min:2,max:4}"], ["2 functions among 2 chains", "at length 2 alone they are 1"]),
+        (["length=2"], ["1 functions among 2 chains (equal ones: proved)"]),
+        (
+            ["graph.vertices=[reverse,add0]"],
+            ["2 functions among 2 chains", "chains that are identity: 1, redundant: 1"],
+        ),
+    ],
+)
+def test_functions_and_where_they_coincide(overrides, lines):
+    graph = ("graph.layers=1", "graph.width=2", "graph.vertices=[reverse,rotate1]", "split.sets.train.chains=1/2")
+    config = compose(*graph, "split.sets.validation.chains=1/2", "k=5", "length=4", *overrides)
+    assert show_functions(config).splitlines() == lines
