@@ -81,7 +81,7 @@ def ceiling_of(config: Config, split: Split, x: Any, y: Any, offsets: Any) -> Ce
 
 def everything(config: Config) -> Split:
     """A split of all chains, as it would be without splits."""
-    ids = tuple(sorted(chain_id for split in config.splits if split.of is None for chain_id in split.chains))
+    ids = tuple(sorted(config.owners))
     probabilities = weights([config.chains[chain_id] for chain_id in ids], config.chain.by_length)
     return replace(config.splits[0], name="graph", chains=ids, weights=probabilities)
 

@@ -110,8 +110,7 @@ def parts(config: Config) -> list[Part]:
 def chains_unlike(config: Config) -> int:
     """How many rows of chains.parquet do not give the heads and the split of the config's chain. Raises Unreadable."""
     path = Path(config.out) / "chains.parquet"
-    owner = {chain_id: split.name for split in config.splits if split.of is None for chain_id in split.chains}
-    expected = [(i, list(chain.heads), owner.get(i)) for i, chain in enumerate(config.chains)]
+    expected = [(i, list(chain.heads), config.owners.get(i)) for i, chain in enumerate(config.chains)]
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if file.metadata.num_rows != len(expected):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fastgen.cpus import cpus
@@ -149,6 +150,11 @@ class Config:
     def longest(self) -> int:
         """The longest vector of all splits, for which step codes are sized."""
         return max(split.length.max for split in self.splits)
+
+    @cached_property
+    def owners(self) -> dict[int, str]:
+        """chain_id -> the split whose own it is; chains that are left out have none."""
+        return {chain_id: split.name for split in self.splits if split.of is None for chain_id in split.chains}
 
     @property
     def classes(self) -> Classes:

@@ -157,16 +157,16 @@ def verify_one(parsed: Parsed, config: Config, intended: int | None = None) -> V
     grammar, k, x = config.grammar, config.k, list(parsed.x)
     given, asked = ({item.field for item in places} for places in (grammar.prompt, grammar.completion))
     obeyed = parsed.chain
-    written = (parsed.chain or ()) if "chain" in asked else tuple(segment.head for segment in parsed.segments)
+    worked = tuple(segment.head for segment in parsed.segments)
+    written = (parsed.chain or ()) if "chain" in asked else worked
     named = _run(written, x, k)
     target: Sequence[int] | None = parsed.y if "y" in given else (_run(obeyed or (), x, k) or [[]])[-1]
 
     steps: list[Step] = []
     gaps: list[tuple[int, int, str]] = []
-    state = x
+    start = state = x
     last: tuple[int, ...] | list[int] = ()
     whole = True
-    true = _run(tuple(segment.head for segment in parsed.segments), x, k)
     for depth, segment in enumerate(parsed.segments if grammar.step else ()):
         start = state
         judged, state, last, gap = _judge(segment, depth, start, config)
@@ -194,8 +194,7 @@ def verify_one(parsed: Parsed, config: Config, intended: int | None = None) -> V
     if answer and "y" in given and grammar.step and parsed.segments:
         segment = parsed.segments[end]
         head = _transformation(segment.head, k, len(x))
-        before = _states(parsed, config)[end]
-        follows = head(before, k, []) if head else None
+        follows = head(start, k, []) if head else None
         forced = follows != list(target or ())
         if forced and follows and len(steps) >= len(x) and len(segment.steps) == len(x):
             at = len(steps) - len(x)
@@ -218,12 +217,12 @@ def verify_one(parsed: Parsed, config: Config, intended: int | None = None) -> V
     valid = valid and (answer or bool(grammar.step and "trace" in asked))
     first = min(errors, default=None)
     if first:
-        steps = _after(steps, first, true, config, parsed)
+        steps = _after(steps, first, named if worked == written else _run(worked, x, k), config, parsed)
     chain_id, owner = _owner(written, config)
     gives = bool(named and target is not None and written and named[-1] == list(target))
     exact = None
     if intended is not None:
-        obeys = "trace" not in asked or obeyed is None or tuple(s.head for s in parsed.segments) == obeyed
+        obeys = "trace" not in asked or obeyed is None or worked == obeyed
         exact = valid and answer and obeys and (chain_id == intended or not {"chain", "trace"} & asked)
     error = first[3] if first else None
     place = first[:2] if first and error != "wrong chain" else None
@@ -449,14 +448,6 @@ def _other_transformation(segment: Segment, state: list[int], config: Config) ->
     return 0
 
 
-def _states(parsed: Parsed, config: Config) -> list[list[int]]:
-    """The text's own state before each transformation, and behind the last."""
-    states = [list(parsed.x or ())]
-    for depth, segment in enumerate(parsed.segments):
-        states.append(_judge(segment, depth, states[-1], config)[1])
-    return states
-
-
 def _lies_inside(parsed: Parsed, depth: int) -> bool:
     """Whether steps that lack at a transformation's end were left out, and not cut off."""
     return depth < len(parsed.segments) - 1 or not any(fault.kind == "truncated" for fault in parsed.faults)
@@ -508,19 +499,14 @@ def _after(
 
 
 @lru_cache(maxsize=8)
-def _ids(config: Config) -> tuple[dict[tuple[str, ...], int], dict[int, str]]:
-    """Heads -> chain id, and chain id -> the split that has it."""
-    owners: dict[int, str] = {}
-    for split in config.splits:
-        for chain_id in split.chains if split.of is None else ():
-            owners.setdefault(chain_id, split.name)
-    return {chain.heads: chain_id for chain_id, chain in enumerate(config.chains)}, owners
+def _ids(config: Config) -> dict[tuple[str, ...], int]:
+    """Heads -> chain id."""
+    return {chain.heads: chain_id for chain_id, chain in enumerate(config.chains)}
 
 
 def _owner(written: tuple[str, ...], config: Config) -> tuple[int | None, str | None]:
-    ids, owners = _ids(config)
-    chain_id = ids.get(written)
-    return chain_id, None if chain_id is None else owners.get(chain_id)
+    chain_id = _ids(config).get(written)
+    return chain_id, None if chain_id is None else config.owners.get(chain_id)
 
 
 def _whose(written: tuple[str, ...], chain_id: int | None, intended: int | None, gives: bool, config: Config) -> str:
@@ -602,7 +588,7 @@ def verify(prompts: Any, texts: Any, config: Config, intended: Any = None, chat:
     _put(rows, others, _ROWS, slow.values())
     listed = [step for verdict in slow.values() for step in verdict.steps]
     _put(steps, np.flatnonzero(np.repeat(chain_id < 0, counts)), _STEPS, listed)
-    return Verdicts(rows, chains, offsets, steps, _ids(config)[1])
+    return Verdicts(rows, chains, offsets, steps, config.owners)
 
 
 def _right_rows(

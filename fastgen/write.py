@@ -427,13 +427,12 @@ def write_chains(config: Config) -> None:
     `split` is null where the chain is left out. `class` is a number for each function, `canonical` the id of its
     shortest chain, `decided` how it is known that the chains of the class are equal, and are what the flags say.
     """
-    owner = {chain_id: split.name for split in config.splits if split.of is None for chain_id in split.chains}
     classes = config.classes
     fields = {
         "chain_id": (pa.uint16(), range(len(config.chains))),
         "chain": (pa.list_(pa.field("element", pa.string(), nullable=False)), [chain.heads for chain in config.chains]),
         "length": (pa.uint8(), map(len, config.chains)),
-        "split": (pa.string(), [owner.get(chain_id) for chain_id in range(len(config.chains))]),
+        "split": (pa.string(), [config.owners.get(chain_id) for chain_id in range(len(config.chains))]),
         "paths": (pa.uint16(), [chain.paths for chain in config.chains]),
         "class": (pa.uint16(), classes.number),
         "canonical": (pa.uint16(), [classes.canonical[number] for number in classes.number]),
