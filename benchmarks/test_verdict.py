@@ -9,7 +9,7 @@ import pytest
 
 from fastgen.doors import compose
 from fastgen.shard import table
-from fastgen.verdict import verify
+from fastgen.verdict.batch import verify
 
 
 @pytest.mark.parametrize(("count", "wrong"), [(100_000, 0), (5_000, 10)])  # plain Python judges the wrong ones

@@ -14,14 +14,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastgen.corrupt import corrupt
     from fastgen.doors import compose as config
     from fastgen.engine import example
     from fastgen.shard import table
     from fastgen.text.batch import parse_batch
     from fastgen.text.parse import parse
     from fastgen.text.render import render
-    from fastgen.verdict import reward, verify
+    from fastgen.verdict.batch import verify
+    from fastgen.verdict.corrupt import corrupt
+    from fastgen.verdict.reward import reward
     from fastgen.write import load
 
 __version__ = "0.1.0"
@@ -41,15 +42,15 @@ __all__ = [
 
 _DOORS = {
     "config": ("fastgen.doors", "compose"),
-    "corrupt": ("fastgen.corrupt", "corrupt"),
+    "corrupt": ("fastgen.verdict.corrupt", "corrupt"),
     "example": ("fastgen.engine", "example"),
     "load": ("fastgen.write", "load"),
     "parse": ("fastgen.text.parse", "parse"),
     "parse_batch": ("fastgen.text.batch", "parse_batch"),
     "render": ("fastgen.text.render", "render"),
-    "reward": ("fastgen.verdict", "reward"),
+    "reward": ("fastgen.verdict.reward", "reward"),
     "table": ("fastgen.shard", "table"),
-    "verify": ("fastgen.verdict", "verify"),
+    "verify": ("fastgen.verdict.batch", "verify"),
 }
 """name -> module and name there, imported when first asked for: `import fastgen` loads neither Numba nor pyarrow"""
 

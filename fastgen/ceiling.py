@@ -55,8 +55,8 @@ def ceiling_of(config: Config, split: Split, x: Any, y: Any, offsets: Any) -> Ce
 
     Nobody is right where no chain of the split maps x to y.
     """
-    ours, graph = _by_chain(config, split), _by_chain(config, everything(config))
-    train = _by_chain(config, config.splits[0]) > 0
+    ours, graph = by_chain(config, split), by_chain(config, everything(config))
+    train = by_chain(config, config.splits[0]) > 0
     count = offsets.size - 1
     found = np.zeros(count, np.uint16)
     by_train = np.zeros(count, np.bool_)
@@ -86,7 +86,7 @@ def everything(config: Config) -> Split:
     return replace(config.splits[0], name="graph", chains=ids, weights=probabilities)
 
 
-def _by_chain(config: Config, split: Split) -> np.ndarray[Any, np.dtype[np.float64]]:
+def by_chain(config: Config, split: Split) -> np.ndarray[Any, np.dtype[np.float64]]:
     """float64[chain]: how often a split draws each chain."""
     chances = np.zeros(len(config.chains))
     chances[list(split.chains)] = [float(weight) for weight in split.weights]

@@ -243,7 +243,12 @@ def _from_text(config: Config, columns: dict[str, pa.Array]) -> Block:
     _same_lengths(parsed.x_offsets, parsed.y_offsets)
     x, x_offsets = _narrow(config, "x", parsed.x, parsed.x_offsets)
     y, y_offsets = _narrow(config, "y", parsed.y, parsed.y_offsets)
-    return Block(x, x_offsets, y, y_offsets, _ids_in(config, parsed), 0)
+    ids = chain_ids(config, parsed)
+    if (ids == NO_CHAIN).any():
+        found = parsed.row(int((ids == NO_CHAIN).argmax()))
+        chain = [segment.head for segment in found.segments] or found.chain or ()
+        raise ValueError(f"chain {' '.join(chain)} is none of the config")
+    return Block(x, x_offsets, y, y_offsets, ids, 0)
 
 
 def _narrow(
@@ -256,8 +261,11 @@ def _narrow(
     return narrow, offsets.astype(np.int32)
 
 
-def _ids_in(config: Config, parsed: Batch) -> np.ndarray[Any, Any]:
-    """The chain_id of every text: of the transformations that it works, or of the chain that it is given."""
+def chain_ids(config: Config, parsed: Batch) -> np.ndarray[Any, Any]:
+    """uint16[row]: the chain_id of every text, of the transformations that it works, or of the chain that it is given.
+
+    NO_CHAIN where that is no chain of the config.
+    """
     worked = parsed.segments[-1] > 0
     edges = parsed.segments if worked else parsed.chain
     op, argument = (parsed.op, parsed.argument) if worked else (parsed.chain_op, parsed.chain_argument)
@@ -275,9 +283,5 @@ def _ids_in(config: Config, parsed: Batch) -> np.ndarray[Any, Any]:
         for chain_id, chain in enumerate(config.chains)
     }
     written, rows = np.unique(heads.view(f"S{heads.shape[1]}").ravel(), return_inverse=True)
-    if unknown := set(written.tolist()) - set(ids):
-        row = parsed.row(int((rows == written.tolist().index(min(unknown))).argmax()))
-        chain = [segment.head for segment in row.segments] or row.chain or ()
-        raise ValueError(f"chain {' '.join(chain)} is none of the config")
-    of_row: np.ndarray[Any, Any] = np.array([ids[chain] for chain in written.tolist()], np.uint16)[rows]
+    of_row: np.ndarray[Any, Any] = np.array([ids.get(chain, NO_CHAIN) for chain in written.tolist()], np.uint16)[rows]
     return of_row

@@ -19,7 +19,7 @@ from fastgen.strategies import STRATEGIES
 from fastgen.text.grammar import ebnf
 from fastgen.transforms import RECORDS
 from fastgen.transforms.base import OWN_CODES, Record
-from fastgen.verdict import RECORD_OF_KINDS
+from fastgen.verdict.kinds import RECORD_OF_KINDS
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -7,14 +7,14 @@ from random import Random
 
 import pytest
 
-from fastgen.corrupt import MADE, corrupt
 from fastgen.doors import compose
 from fastgen.engine import Example, example
 from fastgen.settings import Config
 from fastgen.text.parse import parse
 from fastgen.text.render import render
 from fastgen.transforms import RECORDS, Transformation
-from fastgen.verdict import verify_one
+from fastgen.verdict.corrupt import MADE, corrupt
+from fastgen.verdict.reference import verify_one
 
 CONFIG = compose()
 EXPECTED = {

@@ -23,8 +23,10 @@ ORDER = (
     *("graph", "solve", "classes", "split", "strategies", "text", "text.grammar", "text.preamble"),
     *("cpus", "values", "splitting", "settings", "doors"),
     *("text.render", "text.parse", "text.lexicon", "text.walk", "text.batch", "text.tokens", "text.tokenizer"),
-    *("sample", "engine", "ceiling", "right", "verdict", "corrupt", "write", "shard", "launch", "launch.local"),
-    *("chance", "corpus", "overlap", "findings", "display"),
+    *("sample", "engine", "ceiling", "write", "shard", "launch", "launch.local"),
+    *("verdict", "verdict.kinds", "verdict.reference", "verdict.right", "verdict.batch", "verdict.reward"),
+    *("verdict.corrupt", "chance", "corpus", "overlap", "findings", "display", "report", "report.predictions"),
+    *("report.rates", "report.baselines", "report.tables", "report.plots", "report.page"),
     *("run", "show", "search", "audit"),
 )
 """From the ground to the roof: a module imports only from those before it. The package itself is lazy, and any may ask

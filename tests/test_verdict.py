@@ -14,7 +14,10 @@ from fastgen.doors import compose
 from fastgen.engine import example
 from fastgen.text.parse import parse
 from fastgen.text.render import render
-from fastgen.verdict import CLASSES, KINDS, RECORD_OF_KINDS, reward, verify, verify_one
+from fastgen.verdict.batch import verify
+from fastgen.verdict.kinds import CLASSES, KINDS, RECORD_OF_KINDS
+from fastgen.verdict.reference import verify_one
+from fastgen.verdict.reward import reward
 
 TASKS = ("text=full", "text=result", "text=names", "task=execute", "task=plan", "task=direct")
 X = "3 1 4 1 5 9 2 6"

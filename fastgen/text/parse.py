@@ -164,6 +164,12 @@ def _pattern(grammar: Grammar) -> re.Pattern[bytes]:
     return re.compile(b"%s|(?:%s[^%s])+" % (any_sign or b"(?!)", b"(?!%s)" % any_sign if signs else b"", blanks))
 
 
+def tokens_of(text: bytes, grammar: Grammar) -> list[_Token]:
+    """The tokens of a text, with their places in it."""
+    spelled = spellings(grammar)
+    return [read_token(match[0], match.start(), spelled) for match in _pattern(grammar).finditer(text)]
+
+
 class Spellings(NamedTuple):
     """By their spelling: the words, the numbers (None: decimal), the records."""
 

@@ -11,7 +11,8 @@ from fastgen.text.render import said
 from fastgen.trace import steps_before
 from fastgen.transforms import RECORDS, Record, Step, Transformation
 from fastgen.transforms.base import split_head
-from fastgen.verdict import KINDS, UNREDUCED, by_value, other_results
+from fastgen.verdict.kinds import KINDS, UNREDUCED
+from fastgen.verdict.reference import by_value, other_results
 
 MADE = tuple(kind for kind in KINDS[1:] if kind not in ("disobeyed", "other transformation", "forced", "wrong chain"))
 """Kinds that are an error of one step."""
