@@ -129,6 +129,16 @@ def test_what_comes_after_the_first_error():
     assert [step.kind for step in found.steps] == ["", "", "off by one", "", "copy", "", "", ""]
     assert [step.after for step in found.steps] == ["", "", "", "propagated", "new error", *["restored"] * 3]
     assert found.steps[2].expected == 8
+    assert [(step.due_a, step.due_b) for step in found.steps[2:5]] == [(4, 4), (9, 1), (10, 5)]
+
+
+def test_what_was_due_follows_from_the_state_even_where_no_operand_is_shown():
+    found = judged(f"{X} -> {SUMS} :", " cumsum 3 5 9 8 3 1 3 9 .", "text=result")
+    assert [(step.due_a, step.due_b, step.expected) for step in found.steps[:3]] == [(0, 3, 3), (3, 1, 4), (5, 4, 9)]
+    found = judged(f"{X} -> {SORTED} :", ORDERED.replace("2 6 2", "3 6 2"))
+    assert [(step.due_a, step.due_b) for step in found.steps[:3]] == [(0, 1), (1, 3), (2, 6)]
+    found = judged(f"{X} -> {SORTED} :", ORDERED.replace("2 6 2 ,", "2 6 2 , 2 6 2 ,").replace("sort", "soort"))
+    assert {(step.due_a, step.due_b) for step in found.steps} == {(-1, -1)}
 
 
 @pytest.mark.parametrize("key", TASKS)

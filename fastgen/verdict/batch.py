@@ -126,7 +126,8 @@ def _right_steps(batch: Batch, counts: np.ndarray[Any, Any], config: Config) -> 
             if shown
             else np.full(total, MISSING, np.int32)
         )
-    steps["expected"] = steps["r"].copy()
+    for due, written in (("due_a", "a"), ("due_b", "b"), ("expected", "r")):
+        steps[due] = steps[written].copy()
     return steps
 
 

@@ -68,6 +68,9 @@ class Step(NamedTuple):
     a: int
     b: int
     r: int
+    due_a: int
+    """The operands that were due in the text's own state; a previous result is as the text wrote it."""
+    due_b: int
     expected: int
     """The right r: of the operands where they are written, else of the text's own state."""
     other: int

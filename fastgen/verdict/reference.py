@@ -199,7 +199,7 @@ def _judge(
     results = [number(step, "r") for step in segment.steps]
     if transformation is None or not state or not all(0 <= value < k for value in state):
         steps = [
-            Step("format", "", segment.op, depth, i, number(s, "a"), number(s, "b"), number(s, "r"), MISSING, 0)
+            Step("format", "", segment.op, depth, i, *(number(s, field) for field in "abr"), *[MISSING] * 3, 0)
             for i, s in enumerate(segment.steps)
         ]
         padded = results[:length] + state[len(results) :]
@@ -221,7 +221,7 @@ def _judge(
         a, b, r = (number(written, field) for field in "abr")
         at = i if i < gap else i - many
         if many > 0 and gap <= i < gap + many:
-            steps.append(Step("repeated", "", segment.op, depth, i, a, b, r, MISSING, 0))
+            steps.append(Step("repeated", "", segment.op, depth, i, a, b, r, *[MISSING] * 3, 0))
             previous = r if 0 <= r < k else previous
             continue
         due = list(expected[at])
@@ -234,7 +234,7 @@ def _judge(
         kind, value, other = _kind(record, (a, b, r), due, state, shown, config)
         if many < 0 and i == gap:
             kind = "skipped"
-        steps.append(Step(kind, "", segment.op, depth, i, a, b, r, value, other))
+        steps.append(Step(kind, "", segment.op, depth, i, a, b, r, due[0], due[1], value, other))
         previous = new[at] = r if 0 <= r < k else value if 0 <= value < k else due[2]
     return steps, new, results, gap if many < 0 and gap == len(segment.steps) else None
 

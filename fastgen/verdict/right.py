@@ -80,12 +80,13 @@ def heads(config: Config) -> Heads:
 def right_chains(batch: Batch, config: Config) -> np.ndarray[Any, Any]:
     """int32[row]: the chain of every text that is right throughout and reaches y; -1 for all others.
 
-    That is for tasks that ask for the trace alone, with y in the prompt. Of other tasks none is said to be right.
+    That is for text that shows a, b and r, and tasks that ask for the trace alone, with y in the prompt. Of others none
+    is said to be right.
     """
     grammar = config.grammar
     given, asked = ([item.field for item in places if item.field] for places in (grammar.prompt, grammar.completion))
     chain = np.full(batch.fault_count.size, -1, np.int32)
-    if not grammar.step or "r" not in grammar.step or asked != ["trace"] or "y" not in given or "chain" in given:
+    if set(grammar.step) != {"a", "b", "r"} or asked != ["trace"] or "y" not in given or "chain" in given:
         return chain
     known = heads(config)
     longest = config.longest
