@@ -26,7 +26,7 @@ ORDER = (
     *("sample", "engine", "ceiling", "write", "shard", "launch", "launch.local"),
     *("verdict", "verdict.kinds", "verdict.reference", "verdict.right", "verdict.batch", "verdict.reward"),
     *("verdict.corrupt", "chance", "corpus", "overlap", "findings", "display", "report", "report.predictions"),
-    *("report.rates", "report.baselines", "report.tables", "report.plots", "report.page"),
+    *("report.rates", "report.baselines", "report.runs", "report.tables", "report.plots", "report.page"),
     *("run", "show", "search", "audit"),
 )
 """From the ground to the roof: a module imports only from those before it. The package itself is lazy, and any may ask

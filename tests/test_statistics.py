@@ -6,11 +6,12 @@ import json
 
 import numpy as np
 import pytest
-from judged import run
+from judged import DRAWN, run
 
 from fastgen.doors import compose
 from fastgen.report import tables as statistics
 from fastgen.report.rates import Rate, as_json, difference, pass_at, rate, rates, wilson
+from fastgen.verdict.kinds import KINDS
 
 CONFIG = compose("n=1000")
 
@@ -79,7 +80,7 @@ def test_survival_falls_from_all_to_those_without_error() -> None:
     assert (shares[0] == 1).all()
     assert (np.diff(shares, axis=0) <= 0).all()
     for number in range(len(found.splits)):
-        assert rows[-1][1 + number].count == (found.error == 0)[found.split == number].sum()
+        assert rows[-1][1 + number].count == found.right[found.split == number].sum()
 
 
 def test_steps_are_counted_once_in_every_table() -> None:
@@ -95,36 +96,44 @@ def test_heat_maps_show_where_results_are_wrong() -> None:
     for heat in statistics.operand_heats(found):
         assert heat.right.sum() < heat.of.sum()
         assert heat.of.shape == (CONFIG.k, CONFIG.k)
-    place = statistics.place_heat(found)
-    assert place is not None
+    [place] = statistics.place_heat(found)
     assert place.of.sum() == len(found.steps.kind)
 
 
 def test_errors_by_kind_are_those_drawn() -> None:
     found = run(CONFIG)
-    rows = {row[0]: row for row in statistics.by_kind(found).rows}
-    for i, kind in enumerate(found.kinds[1:], 1):
-        assert rows[kind][2].count == (found.error == i).sum()
-        assert rows[kind][3] == (found.steps.kind == i).sum()
+    table = statistics.by_kind(found)
+    rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
+    assert set(rows) == {*DRAWN, "wrong chain"}
+    for kind, row in rows.items():
+        number = KINDS.index(kind)
+        assert sum(row[split].count for split in found.splits) == (found.error == number).sum()
+        assert row["steps"] == (found.steps.kind == number).sum()
 
 
 def test_comparison_pairs_by_example() -> None:
     first, other = run(CONFIG, seed=0), run(CONFIG, seed=0, slip=0.0, name="better")
     [table] = statistics.compared([first, other])
-    for _, _, change, gained, lost in table.rows:
-        assert change.value == pytest.approx((gained - lost) / change.of)
+    for _, _, examples, change, gained, lost in table.rows:
+        assert change.value == pytest.approx((gained - lost) / examples)
         assert change.value > 0.2
         assert change.low > 0
     [same] = statistics.compared([first, first])
-    assert all(row[2].value == 0 for row in same.rows)
+    assert all(row[3].value == 0 for row in same.rows)
 
 
 def test_curves_have_a_row_for_each_run() -> None:
     runs = [run(CONFIG, slip=slip, name=f"step-{i}") for i, slip in enumerate((0.3, 0.1, 0.01))]
-    for table in statistics.curves(runs):
-        assert [row[0] for row in table.rows] == ["step-0", "step-1", "step-2"]
-    shares = [row[1].share for row in statistics.curves(runs)[0].rows]
-    assert shares == sorted(shares)
+    score, transformation, role = statistics.curves(runs)
+    assert [row[0] for row in score.rows] == ["step-0", "step-1", "step-2"]
+    for split in range(1, 3):
+        shares = [row[split].share for row in score.rows]
+        assert shares == sorted(shares)
+    for table, statistic in ((transformation, statistics.by_transformation), (role, statistics.by_role)):
+        for each in runs:
+            found = statistic(each)
+            wanted = [(row[0], *row[-2:]) for row in found.rows]
+            assert [(row[0], *row[2:]) for row in table.rows if row[1] == each.name] == wanted
 
 
 def test_several_generations() -> None:

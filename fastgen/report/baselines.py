@@ -29,12 +29,12 @@ class Solved(NamedTuple):
     """int64[...]: which rows of the predictions they are"""
     solutions: np.ndarray[Any, Any]
     """uint16[...]: how many chains map x to y"""
+    by_train: np.ndarray[Any, Any]
+    """uint16[...]: how many of those train draws do"""
     random: np.ndarray[Any, Any]
     """float64[...]: the chance of a random chain, drawn as a corpus without splits would"""
     frequent: np.ndarray[Any, Any]
     """bool[...]: whether the most frequent chain of train does; of equally frequent ones, the best"""
-    reuse: np.ndarray[Any, Any]
-    """bool[...]: whether any chain of train does"""
     ceiling: np.ndarray[Any, Any]
     """float64[...]: the best chance to name the chain that was meant, for who knows how often its split draws each"""
 
@@ -56,9 +56,8 @@ def solved(config: Config, given: Batch, split: np.ndarray[Any, Any]) -> Solved 
     weights = np.array([by_chain(config, each) for each in (*config.splits, everything(config))])
     of, graph, train = split[rows], weights[-1], weights[0]
 
-    count = np.zeros(rows.size, np.uint16)
-    reuse, chance = np.zeros(rows.size, np.bool_), np.zeros(rows.size)
-    total, best = np.zeros(rows.size), np.zeros(rows.size)
+    count, by_train = np.zeros((2, rows.size), np.uint16)
+    chance, total, best = np.zeros((3, rows.size))
     usual = np.flatnonzero(train == train.max())
     by_usual = np.zeros((usual.size, rows.size), np.bool_)
     place = np.full(len(config.chains), -1)
@@ -66,14 +65,14 @@ def solved(config: Config, given: Batch, split: np.ndarray[Any, Any]) -> Solved 
     for row, chain in solve.pairs(tree(config), x, y, offsets):
         np.add.at(count, row, 1)
         np.add.at(chance, row, graph[chain])
-        reuse[row[train[chain] > 0]] = True
+        np.add.at(by_train, row, train[chain] > 0)
         ours = weights[of[row], chain]
         np.add.at(total, row, ours)
         np.maximum.at(best, row, ours)
         often = place[chain] >= 0
         by_usual[place[chain[often]], row[often]] = True
     frequent = by_usual[by_usual.sum(axis=1).argmax()]
-    return Solved(rows, count, chance, frequent, reuse, best / np.where(total > 0, total, 1))
+    return Solved(rows, count, by_train, chance, frequent, best / np.where(total > 0, total, 1))
 
 
 def _gather(config: Config, values: Any, offsets: Any, rows: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

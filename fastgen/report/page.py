@@ -19,10 +19,12 @@ import numpy as np
 import pyarrow as pa
 
 from fastgen.report import plots
-from fastgen.report.rates import Difference, Rate, Table, show
-from fastgen.report.tables import Heat, Run, operand_heats, place_heat
+from fastgen.report.rates import Difference, Mean, Rate, Table, show
+from fastgen.report.runs import Run
+from fastgen.report.tables import Heat, heats
 from fastgen.settings import Config
 from fastgen.text.parse import parse, tokens_of
+from fastgen.verdict.kinds import KINDS
 
 MOST_EXAMPLES = 600
 """Failing examples in a page, of all runs."""
@@ -36,18 +38,16 @@ AROUND = 1500
 SEARCHED = 2**16
 """Bytes of a text in which its first wrong step is looked for."""
 
-WRONG_CHAIN = "wrong chain"
-"""The kind of a row whose steps are all right, and do not lead to y."""
+NOT_JUDGED = "not judged"
+"""The kind of a row without an error that is not right: nothing is known of its prompt."""
 
 Sections = Sequence[tuple[Table, Sequence[Heat]]]
 
 
 def sections(run: Run, tables: Sequence[Table]) -> Sections:
     """The tables, each with the heat maps that belong to it."""
-    heats: dict[str, list[Heat]] = {"transformation": list(operand_heats(run))}
-    if place := place_heat(run):
-        heats["depth"] = [place]
-    return [(table, heats.get(table.name, [])) for table in tables]
+    found = heats(run)
+    return [(table, found.get(table.name, [])) for table in tables]
 
 
 def page(title: str, parts: Sections, examples: Sequence[Mapping[str, Any]], counts: Table) -> str:
@@ -113,7 +113,7 @@ def _table(table: Table) -> str:
 
 
 def _cell(cell: Any) -> str:
-    if isinstance(cell, Rate | Difference):
+    if isinstance(cell, Rate | Mean | Difference):
         share, _, interval = show(cell).partition(" ")
         return f'<td title="{cell.of:,} rows or steps">{share} <small>{interval}</small></td>'
     return f'<td class="text">{escape(cell)}</td>' if isinstance(cell, str) else f"<td>{escape(show(cell))}</td>"
@@ -145,11 +145,11 @@ def failing(
 
 def _example(run: Run, row: int, prompts: pa.Array, texts: pa.Array, chat: bool) -> dict[str, Any]:
     text, prompt = texts[row].as_py() or b"", prompts[row].as_py()
-    kind = run.kinds[run.error[row]] if run.error[row] else WRONG_CHAIN
+    kind = KINDS[run.error[row]] or NOT_JUDGED
     head = run.heads[run.error_head[row]] if run.error_head[row] >= 0 else ""
     start, stop = len(text), len(text)
     expected = ""
-    if run.error[row]:
+    if run.error_depth[row] >= 0:
         place = int(run.error_depth[row]), int(run.error_step[row])
         start, stop = span(run.config, text, prompt, *place, chat) or (start, stop)
         expected = _expected(run, row, *place)
@@ -173,7 +173,8 @@ def _expected(run: Run, row: int, depth: int, step: int) -> str:
     steps = run.steps
     first, last = np.searchsorted(steps.row, [row, row + 1])
     here = first + np.flatnonzero((steps.depth[first:last] == depth) & (steps.step[first:last] == step))
-    shown = [steps.expected[here[0], "abr".index(field)] for field in run.config.grammar.step] if here.size else []
+    due = {"a": steps.due_a, "b": steps.due_b, "r": steps.expected}
+    shown = [due[field][here[0]] for field in run.config.grammar.step] if here.size else []
     if not shown or min(shown) < 0:
         return ""
     known = run.config.grammar.count

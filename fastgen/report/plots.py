@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastgen.report.rates import Difference, Rate, Table
+from fastgen.report.rates import Difference, Mean, Rate, Table
 from fastgen.report.tables import Heat
 from fastgen.values import ConfigError
 
@@ -144,7 +144,7 @@ PICTURES: dict[str, Callable[[Table], str]] = {
 
 def _rates(table: Table) -> list[int]:
     """The columns that hold rates."""
-    kinds = (Rate, Difference)
+    kinds = (Rate, Mean, Difference)
     return [i for i in range(1, len(table.header)) if table.rows and isinstance(table.rows[0][i], kinds)]
 
 

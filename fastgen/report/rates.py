@@ -37,6 +37,18 @@ class Rate:
 
 
 @dataclass(frozen=True)
+class Mean:
+    """The mean of how many values, and the interval of 95 %: of chances, or of a loss in nats."""
+
+    value: float
+    of: int
+    low: float
+    high: float
+    unit: str = "chance"
+    """chance (from 0 to 1), nats, or points (differences)"""
+
+
+@dataclass(frozen=True)
 class Difference:
     """How far apart two means are, over how many pairs, and the interval of 95 %."""
 
@@ -54,7 +66,7 @@ class Table(NamedTuple):
     note: str
     header: tuple[str, ...]
     rows: list[tuple[Any, ...]]
-    """str, int, float, Rate, Difference or None."""
+    """str, int, float (a share), Rate, Mean, Difference or None."""
 
 
 def wilson(count: Any, of: Any) -> tuple[Any, Any]:
@@ -110,25 +122,37 @@ def rates(right: Any, group: Any, groups: int, cluster: Any, clusters: int) -> l
     return [rate(*pair) for pair in zip(counts, sizes, strict=True)]
 
 
-def difference(a: Any, b: Any, cluster: Any, clusters: int) -> Difference:
-    """The mean of b - a over pairs, a and b: bool|float[pair], with clusters as in `rates`.
+def mean(values: Any, cluster: Any, clusters: int, unit: str = "chance") -> Mean:
+    """The mean of values: float[row], cluster: int[row]."""
+    sums, squares = (np.bincount(cluster, each, clusters) for each in (values, np.square(values)))
+    return mean_of(sums, squares, np.bincount(cluster, minlength=clusters), unit)
 
-    The interval is the wider one of the bootstrap over clusters and that of independent pairs.
+
+def mean_of(sums: Any, squares: Any, sizes: Any, unit: str = "chance") -> Mean:
+    """The mean over clusters, of sums of values and of their squares, float[cluster], and how many they are.
+
+    The interval is the wider one of the bootstrap over clusters and that of independent values.
     """
-    pairs = b.astype(np.float64) - a
-    of = pairs.size
+    sums, squares, sizes = (np.asarray(each)[sizes > 0] for each in (sums, squares, sizes))
+    of = int(sizes.sum())
     if not of:
-        return Difference(math.nan, 0, math.nan, math.nan)
-    mean, half = float(pairs.mean()), Z * float(pairs.std()) / math.sqrt(of)
-    low, high = mean - half, mean + half
-    sizes = np.bincount(cluster, minlength=clusters)
-    sums = np.bincount(cluster, pairs, clusters)[sizes > 0]
-    sizes = sizes[sizes > 0]
+        return Mean(math.nan, 0, math.nan, math.nan, unit)
+    value = float(sums.sum() / of)
+    half = Z * math.sqrt(max(0.0, float(squares.sum() / of) - value * value) / of)
+    low, high = value - half, value + half
     if sizes.size > 1:
         drawn = draws(sizes.size)
         first, last = np.percentile((drawn @ sums) / (drawn @ sizes), [2.5, 97.5])
         low, high = min(low, float(first)), max(high, float(last))
-    return Difference(mean, of, low, high)
+    if unit == "chance":
+        low, high = max(low, 0.0), min(high, 1.0)
+    return Mean(value, of, low, high, unit)
+
+
+def difference(a: Any, b: Any, cluster: Any, clusters: int) -> Difference:
+    """The mean of b - a over pairs, a and b: bool|float[pair], with clusters and interval as in `mean`."""
+    found = mean(b.astype(np.float64) - a, cluster, clusters, "points")
+    return Difference(found.value, found.of, found.low, found.high)
 
 
 def pass_at(k: int, right: Any, size: Any) -> Any:
@@ -152,10 +176,14 @@ def show(cell: Any) -> str:
         return ""
     if isinstance(cell, Rate):
         return f"{cell.share:.1%} [{100 * cell.low:.1f}, {100 * cell.high:.1f}]" if cell.of else "-"
+    if isinstance(cell, Mean | Difference) and not cell.of:
+        return "-"
     if isinstance(cell, Difference):
-        if not cell.of:
-            return "-"
         return f"{100 * cell.value:+.1f} [{100 * cell.low:+.1f}, {100 * cell.high:+.1f}]"
+    if isinstance(cell, Mean) and cell.unit == "nats":
+        return f"{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]"
+    if isinstance(cell, Mean):
+        return f"{cell.value:.1%} [{100 * cell.low:.1f}, {100 * cell.high:.1f}]"
     if isinstance(cell, float):
         return "-" if math.isnan(cell) else f"{cell:.1%}"
     return f"{cell:,}" if isinstance(cell, int) else str(cell)
@@ -165,7 +193,7 @@ def as_json(table: Table) -> dict[str, Any]:
     """A table as plain JSON values: a rate as its fields, NaN as null."""
 
     def plain(cell: Any) -> Any:
-        if isinstance(cell, Rate | Difference):
+        if isinstance(cell, Rate | Mean | Difference):
             return {name: plain(value) for name, value in vars(cell).items()}
         return None if isinstance(cell, float) and math.isnan(cell) else cell
 

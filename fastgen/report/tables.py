@@ -1,4 +1,4 @@
-"""What many verdicts say: each statistic a function from the arrays of a run to a table.
+"""What many verdicts say: each statistic a function from a run to a table.
 
 Right means: every step follows, and the last vector is y. The steps of a text are judged against the state that the
 text itself wrote, so that one slip does not count for all that follows it.
@@ -7,114 +7,17 @@ text itself wrote, so that one slip does not count for all that follows it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgen.report.baselines import Solved
-from fastgen.report.rates import Difference, Rate, Table, difference, pass_at, rate, rates
-from fastgen.settings import Config
+from fastgen.overlap import mix_rows
+from fastgen.report.rates import Rate, Table, difference, mean, pass_at, rate
+from fastgen.report.runs import NOTHING, Run
 from fastgen.split import exposures
-
-OUTSIDE = "outside"
-"""The split of a row that does not say one."""
-
-
-class Steps(NamedTuple):
-    """Every step that was judged, as arrays; -1 is a number that is not there."""
-
-    row: np.ndarray[Any, Any]
-    """int32[step], ascending"""
-    kind: np.ndarray[Any, Any]
-    """uint8[step]: a place in `kinds` of the run; 0 is right"""
-    after: np.ndarray[Any, Any]
-    """uint8[step]: a place in AFTER"""
-    head: np.ndarray[Any, Any]
-    """int16[step]: a place in `heads` of the run"""
-    depth: np.ndarray[Any, Any]
-    """uint8[step]: of which transformation"""
-    step: np.ndarray[Any, Any]
-    """uint16[step]: which of it"""
-    written: np.ndarray[Any, Any]
-    """int32[step, field]: a, b, r as they were written"""
-    expected: np.ndarray[Any, Any]
-    """int32[step, field]: what would have been right there"""
-
-
-AFTER = ("before", "first", "propagated", "restored", "new")
-"""Where a step stands: before the first error of its row, at it, or behind it, and then how it goes on from there."""
-
-WHOSE = ("none", "intended", "same function", "explains", "illegal")
-"""What the chain of a text is: a chain of the graph that does not lead from x to y; the chain of the example; the same
-function; another one that leads to y; no path of the graph."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One set of predictions, judged."""
-
-    name: str
-    config: Config
-    kinds: tuple[str, ...]
-    classes: dict[str, str]
-    """kind -> class"""
-    heads: tuple[str, ...]
-    splits: tuple[str, ...]
-    split: np.ndarray[Any, Any]
-    """int32[row]: a place in `splits`. These and the following are of the rows that were judged."""
-    index: np.ndarray[Any, Any] | None
-    sample: np.ndarray[Any, Any]
-    prompt: np.ndarray[Any, Any]
-    """int64[row]: equal where the example is the same"""
-    chain: np.ndarray[Any, Any]
-    """int32[row]: the chain that was meant, or else the one written; -1 where neither is known"""
-    known: bool
-    """Whether it is the chain that was meant"""
-    length: np.ndarray[Any, Any]
-    """int32[row]: of the vector"""
-    parsed: np.ndarray[Any, Any]
-    """bool[row]; so are `valid` (every step is right) and `answer` (the last vector is y)"""
-    valid: np.ndarray[Any, Any]
-    answer: np.ndarray[Any, Any]
-    exact: np.ndarray[Any, Any]
-    """int8[row]: 1 where the text is the intended trace, 0 where it is not, -1 where that is not known"""
-    whose: np.ndarray[Any, Any]
-    """uint8[row]: a place in WHOSE"""
-    owner: np.ndarray[Any, Any]
-    """int32[row]: the split of the chain written, a place in the config, or -1"""
-    error: np.ndarray[Any, Any]
-    """uint8[row]: the kind of the first error; so are `error_depth`, `error_step`, int32[row], and `error_head`"""
-    error_depth: np.ndarray[Any, Any]
-    error_step: np.ndarray[Any, Any]
-    error_head: np.ndarray[Any, Any]
-    steps: Steps
-    solved: Solved | None
-
-    @property
-    def right(self) -> np.ndarray[Any, Any]:
-        """bool[row]"""
-        right: np.ndarray[Any, Any] = self.valid & self.answer
-        return right
-
-    @property
-    def cluster(self) -> np.ndarray[Any, Any]:
-        """int32[row]: the chain, and one more for rows without."""
-        return np.where(self.chain < 0, len(self.config.chains), self.chain)
-
-    @property
-    def clusters(self) -> int:
-        """How many there may be."""
-        return len(self.config.chains) + 1
-
-    def rates(self, right: Any, group: Any, groups: int, rows: Any = None) -> list[Rate]:
-        """`rates.rates` over the chains; `rows: int[...]` are those that `right` and `group` are of, None all."""
-        return rates(right, group, groups, self.cluster if rows is None else self.cluster[rows], self.clusters)
-
-    def by_split(self, right: Any, rows: Any = None) -> list[Rate]:
-        """The rate of each split."""
-        return self.rates(right, self.split if rows is None else self.split[rows], len(self.splits), rows)
+from fastgen.transforms import RECORDS, Record
+from fastgen.verdict.kinds import AFTER, CLASS_OF, CLASSES, KINDS, WHOSE
 
 
 def tables(run: Run) -> list[Table]:
@@ -124,23 +27,24 @@ def tables(run: Run) -> list[Table]:
 
 # Rows
 
+WORDS = (
+    "parsed: it keeps to the grammar. valid: parsed, and every step follows from the state that the text itself wrote "
+    "(without steps: parsed, and the answer right). answer: the last vector is y. right: valid, with the right answer. "
+    "exact: the very text that was meant, though others may be as good."
+)
+"""What is said of a text; every other table means the same."""
+
 
 def headline(run: Run) -> Table:
     """How many texts are right, by split."""
-    shown: dict[str, tuple[Any, Any]] = {
-        "parsed": (run.parsed, None),
-        "valid": (run.valid, None),
-        "answer": (run.answer, None),
-        "right": (run.right, None),
-    }
-    if (rows := np.flatnonzero(run.exact >= 0)).size:
-        shown["exact"] = (run.exact[rows] == 1, rows)
-    columns = [run.by_split(*values) for values in shown.values()]
-    note = (
-        "parsed: keeps to the grammar. valid: parsed, and every step follows. answer: the last vector is y. right: "
-        "both. exact: the very trace that was meant, though others may be as good."
-    )
-    return Table("score", "Score", note, ("split", *shown), [*zip(run.splits, *columns, strict=True)])
+    shown: dict[str, Any] = {"parsed": run.parsed, "valid": run.valid, "answer": run.answer, "right": run.right}
+    columns = [_all(run, good) for good in shown.values()]
+    if (run.exact >= 0).any():
+        shown["exact"] = run.exact
+        columns.append(_all(run, run.exact == 1, np.flatnonzero(run.exact >= 0)))
+    sizes = np.bincount(run.split, minlength=len(run.splits)).tolist()
+    rows = [*zip(run.splits, sizes, *columns, strict=True)]
+    return Table("score", "Score", WORDS, ("split", "rows", *shown), rows)
 
 
 def baselines(run: Run) -> Table | None:
@@ -149,105 +53,164 @@ def baselines(run: Run) -> Table | None:
         return None
     found = run.solved
     names = ("a random chain", "the most frequent train chain", "any train chain", "ceiling of exact")
-    values = (found.random, found.frequent, found.reuse, found.ceiling)
-    rows = []
+    values = (found.random, found.frequent, found.by_train > 0, found.ceiling)
+    right = _all(run, run.right[found.rows], found.rows)
+    rows: list[tuple[Any, ...]] = []
     for number, split in enumerate(run.splits):
         here = run.split[found.rows] == number
         if here.any():
-            means = [float(value[here].mean()) for value in values]
-            rows.append((split, rate(*_counted(run, run.right[found.rows[here]], found.rows[here])), *means))
+            cluster = run.cluster[found.rows[here]]
+            rows.append((split, right[number], *(mean(value[here], cluster, run.clusters) for value in values)))
+    train = run.config.splits[0].name
     note = (
-        f"On {found.rows.size:,} of the same rows. Worked without a slip: a chain drawn at random leads to y; so does "
-        "the most frequent chain of train; so does some chain of train. ceiling: the best accuracy in naming the chain "
-        "that was meant, of a model that knows how often its split draws each."
+        f"On {found.rows.size:,} of the same rows. Worked without a slip: a chain drawn at random from the graph leads "
+        f"to y; so does the one that {train} draws most often; so does any that {train} draws. ceiling: the best "
+        "accuracy in naming the chain that was meant, of a model that knows how often its split draws each."
     )
     return Table("baselines", "Without a model", note, ("split", "right", *names), rows)
 
 
-def _counted(run: Run, right: Any, rows: Any) -> tuple[Any, Any]:
-    """Right ones and rows per chain."""
-    cluster = run.cluster[rows]
-    return np.bincount(cluster[right], minlength=run.clusters), np.bincount(cluster, minlength=run.clusters)
-
-
 def crossed(run: Run) -> Table:
     """Whether steps and answer are right together."""
-    cells = {
-        "valid, y": run.valid & run.answer,
-        "valid, not y": run.valid & ~run.answer,
-        "not valid, y": ~run.valid & run.answer,
-        "neither": ~run.valid & ~run.answer,
-    }
-    columns = [run.by_split(each) for each in cells.values()]
-    note = "valid: every step follows. y: the last vector is the one asked for. It stands in the prompt, to be copied."
-    return Table("crossed", "Steps and answer", note, ("split", *cells), [*zip(run.splits, *columns, strict=True)])
+    names = ("valid, y", "valid, not y", "not valid, y", "neither")
+    part = 2 * ~run.valid + ~run.answer
+    note = "y: the last vector is the one asked for, which stands in the prompt, where it can be copied."
+    return _parts(run, "crossed", "Steps and answer", note, names, part)
 
 
 def planned(run: Run) -> Table:
     """Whether the chain that was named leads to y, and whether it was carried out."""
     leads = np.isin(run.whose, [WHOSE.index(name) for name in ("intended", "same function", "explains")])
-    cells = {
-        "good plan, done": leads & run.valid,
-        "good plan, not done": leads & ~run.valid,
-        "bad plan, done": ~leads & run.valid,
-        "bad plan, not done": ~leads & ~run.valid,
-    }
-    columns = [run.by_split(each) for each in cells.values()]
-    note = "A plan is good where the chain that the text names leads from x to y, and done where every step follows."
-    return Table("planned", "Plan and execution", note, ("split", *cells), [*zip(run.splits, *columns, strict=True)])
+    names = ("good plan, done", "good plan, not done", "bad plan, done", "bad plan, not done")
+    note = (
+        "A plan is the chain that the text names. It is good where it is one of the graph that leads from x to y, and "
+        "done where every step follows."
+    )
+    return _parts(run, "planned", "Plan and execution", note, names, 2 * ~leads + ~run.valid)
 
 
 def solved_by(run: Run) -> Table:
     """Whose chain it was by which y was reached."""
-    train = run.owner == 0
-    intended = run.whose == WHOSE.index("intended")
-    illegal = run.whose == WHOSE.index("illegal")
-    other = ~intended & ~illegal
-    cells = {
-        "by the chain that was meant": run.right & intended,
-        f"by another, of {run.config.splits[0].name}": run.right & other & train,
-        "by another, unseen": run.right & other & ~train,
-        "by none of the graph": run.right & illegal,
-    }
-    columns = [run.by_split(each) for each in cells.values()]
-    note = "Of all rows. Where it is not known which chain was meant, all count as another."
-    return Table("whose", "Right, by whose chain", note, ("split", *cells), [*zip(run.splits, *columns, strict=True)])
+    train = run.config.splits[0].name
+    names = (
+        *("by the chain that was meant", "by the same function", f"by another, of {train}"),
+        *("by another, unseen", "by none of the graph", "not right"),
+    )
+    meant, same, illegal = (run.whose == WHOSE.index(name) for name in ("intended", "same function", "illegal"))
+    part = np.select([~run.right, meant, same, illegal, run.owner == 0], [5, 0, 1, 4, 2], 3)
+    note = f"unseen: {train} does not have that chain. Where it is not known which one was meant, all count as another."
+    return _parts(run, "whose", "By whose chain", note, names, part)
 
 
-def _per_split(
-    run: Run,
-    name: str,
-    title: str,
-    note: str,
-    what: str,
-    labels: Sequence[Any],
-    value: Any,
-    right: Any,
-    rows: Any = None,
-) -> Table:
-    """Rates by a value: int[...], a place in `labels` or negative, one column per split; empty lines are left out."""
-    split = run.split if rows is None else run.split[rows]
-    width = len(run.splits)
-    group = np.where(value < 0, -1, value.astype(np.int64) * width + split)
-    found = run.rates(right, group, len(labels) * width, rows)
-    lines = [(str(label), *found[i * width : (i + 1) * width]) for i, label in enumerate(labels)]
-    kept = [line for line in lines if any(cell.of for cell in line[1:] if isinstance(cell, Rate))]
-    return Table(name, title, note, (what, *run.splits), kept)
+def by_class(run: Run) -> Table:
+    """First errors by class."""
+    number = {name: i for i, name in enumerate(CLASSES)}
+    place = np.array([len(CLASSES), *(number[CLASS_OF[kind]] for kind in KINDS[1:])])
+    found = _shares(run.counts(place[run.error], len(CLASSES) + 1))
+    note = (
+        "Rows whose first error is of the class, of all rows. operand: control or retrieval, which can't be told apart."
+    )
+    return _table(run, "class", "First errors, by class", note, "class", CLASSES, found[:-1])
+
+
+def by_kind(run: Run) -> Table:
+    """Errors by kind, with the share that chance would give."""
+    wrong = run.tally(lambda block: run.steps.kind[block].astype(np.int64), len(KINDS)).tolist()
+    first = _shares(run.counts(run.error, len(KINDS)))
+    expected = expected_kinds(run)
+    rows: list[tuple[Any, ...]] = []
+    for kind, steps, rates in sorted(zip(KINDS, wrong, first, strict=True), key=lambda each: -_count(each[2])):
+        if kind and (steps or _count(rates)):
+            chance, of = expected.get(kind, (math.nan, 0))
+            share = steps / of if of else math.nan
+            rows.append((kind, CLASS_OF[kind], *rates, steps, share, chance, share - chance))
+    note = (
+        "By split: rows whose first error it is, of all rows. steps: all wrong ones of the kind. of its like: their "
+        "share of the wrong steps in which it could have been seen; by chance: what that would be if the wrong numbers "
+        "were uniform; excess: the difference."
+    )
+    header = ("kind", "class", *run.splits, "steps", "of its like", "by chance", "excess")
+    return Table("kind", "First errors, by kind", note, header, rows)
+
+
+def expected_kinds(run: Run) -> dict[str, tuple[float, int]]:
+    """kind -> the share that uniformly wrong numbers would give, and of how many wrong steps."""
+    return {}
+
+
+def first_errors(run: Run) -> Table:
+    """First errors by transformation and kind."""
+    failed = (run.error > 0) & (run.error_head >= 0)
+    return _crosstab(
+        *("first", "Kinds of first errors, by transformation", "Rows, of those whose first error is in it.", ""),
+        *(run.heads, KINDS, run.error_head[failed], run.error[failed]),
+    )
+
+
+def confusion(run: Run) -> Table | None:
+    """Which transformation was written where another was meant."""
+    if not run.known:
+        return None
+    there = np.flatnonzero(run.intended >= 0)
+    meant, written = run.chains[run.intended[there]], run.chains[run.written[there]]
+    either = (meant != NOTHING) | (written != NOTHING)
+    names = (*run.heads, "nothing", "unknown")  # -2 and -1 are the last two
+    note = (
+        "Transformations at the same depth of both chains. nothing: the chain is over. unknown: there is no such "
+        "transformation. Another chain than the one that was meant may lead to y as well."
+    )
+    pair = meant[either] % len(names), written[either] % len(names)
+    return _crosstab("confusion", "Written where another was meant", note, "meant", names, names, *pair)
+
+
+def executed(run: Run) -> Table:
+    """Which transformation was worked under the name of another."""
+    steps = run.steps
+    wrong = np.flatnonzero(steps.kind == KINDS.index("other transformation"))
+    here = np.stack([steps.row[wrong], steps.depth[wrong]])
+    wrong = wrong[np.append(True, (np.diff(here) != 0).any(axis=0))[: wrong.size]]
+    note = "All steps are right for a transformation other than the one that is named."
+    names = [*RECORDS]
+    place = np.zeros(256, np.int64)
+    place[[record.code for record in RECORDS.values()]] = range(len(names))
+    pair = place[steps.op[wrong]], place[steps.other[wrong]]
+    return _crosstab("executed", "Worked under another name", note, "named", names, names, *pair)
+
+
+def after_error(run: Run) -> Table:
+    """How it goes on after the first error."""
+    counts = run.step_counts(lambda block: run.steps.after[block].astype(np.int64) - 1, len(AFTER) - 1)
+    note = (
+        "Steps after the first wrong one of their row. propagated: right for the state that the text wrote, and not "
+        "what the true run has there; restored: what the true run has; new error: wrong again."
+    )
+    return _table(run, "after", "After the first error", note, "", AFTER[1:], _shares(counts))
+
+
+def survival(run: Run) -> Table:
+    """How many rows are without error up to each depth and step."""
+    width, deepest = int(run.length.max(initial=1)), run.config.chain.max
+    size = width * deepest
+    edges = [*range(0, size, -(-size // 256)), size]
+    place = run.error_depth.astype(np.int64) * width + np.clip(run.error_step, 0, width - 1)
+    place = np.where(run.error_depth < 0, size, np.minimum(place, size))
+    falls = np.cumsum(run.counts(np.searchsorted(edges, place, "right"), len(edges) + 1), axis=0)
+    right = run.counts(run.right, 2)[1:]
+    good = np.concatenate([falls[-1] - falls[:-1], right])
+    note = (
+        f"The share of rows whose first wrong step is not among the first so many, {width} to a transformation. At the "
+        "end, y: the rows that are right."
+    )
+    rates = _rates(good, np.broadcast_to(falls[-1], good.shape))
+    return _table(run, "survival", "Without error up to a step", note, "steps", [*edges, "y"], rates)
 
 
 def by_chain_length(run: Run) -> Table:
     """Right rows by the number of transformations."""
     depths = np.array([*map(len, run.config.chains), -1])
-    return _per_split(
-        run,
-        "chain_length",
-        "Right, by length of the chain",
-        _meant(run),
-        "transformations",
-        range(run.config.chain.max + 1),
-        depths[run.chain],
-        run.right,
-    )
+    labels = range(run.config.chain.max + 1)
+    title = "Right, by length of the chain"
+    return _rows_by(run, "chain_length", title, _meant(run), "transformations", labels, depths[run.chain])
 
 
 def _meant(run: Run) -> str:
@@ -260,49 +223,70 @@ def by_vector_length(run: Run) -> Table | None:
     if lengths.size < 2:
         return None
     place = np.searchsorted(lengths, run.length)
-    return _per_split(
-        run, "vector_length", "Right, by length of the vector", "", "elements", lengths.tolist(), place, run.right
-    )
+    return _rows_by(run, "vector_length", "Right, by length of the vector", "", "elements", lengths.tolist(), place)
 
 
 def by_exposure(run: Run) -> Table | None:
     """Right rows by how much of the chain train shows."""
-    if not run.known:
-        return None
-    longest = np.array([*(pair[0] for pair in exposures(run.config.splits[0], run.config.chains)), -1])
+    train = run.config.splits[0]
+    longest = np.array([*(pair[0] for pair in exposures(train, run.config.chains)), -1])
     depth = np.array([*map(len, run.config.chains), -1])
-    missing = np.where(run.chain < 0, -1, (depth - longest)[run.chain])
     note = (
-        "How many transformations of the chain lie outside its longest run of neighbours that stands in a train chain."
+        "How many transformations of the chain lie outside the longest run of neighbours in it that stands in one of "
+        f"{train.name} (length - longest_train_part). {_meant(run)}"
     )
-    return _per_split(
-        run, "exposure", "Right, by what train shows of the chain", note, "not shown", range(17), missing, run.right
-    )
+    title = f"Right, by what {train.name} shows of the chain"
+    place = np.where(run.chain < 0, -1, (depth - longest)[run.chain])
+    return _rows_by(run, "exposure", title, note, "not shown", range(run.config.chain.max + 1), place)
+
+
+def by_unseen_pairs(run: Run) -> Table | None:
+    """Right rows by how many pairs of neighbours in the chain train does not show."""
+    train = run.config.splits[0]
+    pairs = np.array([*(pair[1] for pair in exposures(train, run.config.chains)), -1])
+    note = f"Pairs of neighbours in the chain that stand in none of {train.name} (n_unseen_pairs). {_meant(run)}"
+    place = np.where(run.chain < 0, -1, pairs[run.chain])
+    return _rows_by(run, "unseen_pairs", "Right, by unseen pairs", note, "pairs", range(run.config.chain.max), place)
+
+
+MOST_SOLUTIONS = 8
 
 
 def by_solutions(run: Run) -> Table | None:
     """Right rows by how many chains explain them."""
-    if run.solved is None:
-        return None
-    most = 8
-    labels = ["0", *map(str, range(1, most)), f"{most} or more"]
-    count = np.minimum(run.solved.solutions, most).astype(np.int64)
-    note = f"How many chains of the graph lead from x to y, of {run.solved.rows.size:,} rows."
-    rows = run.solved.rows
-    return _per_split(
-        run, "solutions", "Right, by chains that explain it", note, "chains", labels, count, run.right[rows], rows
+    note = "How many chains of the graph lead from x to y (n_solutions)"
+    return run.solved and _by_solutions(
+        run, "solutions", "Right, by chains that explain it", note, run.solved.solutions
     )
+
+
+def by_train_solutions(run: Run) -> Table | None:
+    """Right rows by how many chains of train explain them."""
+    train = run.config.splits[0].name
+    title, note = (
+        f"Right, by {train} chains that explain it",
+        f"How many of {train} lead from x to y (n_train_solutions)",
+    )
+    return run.solved and _by_solutions(run, "train_solutions", title, note, run.solved.by_train)
+
+
+def _by_solutions(run: Run, name: str, title: str, note: str, count: Any) -> Table:
+    assert run.solved
+    labels = [*map(str, range(MOST_SOLUTIONS)), f"{MOST_SOLUTIONS} or more"]
+    note = f"{note}, of {run.solved.rows.size:,} rows."
+    count = np.minimum(count, MOST_SOLUTIONS).astype(np.int64)
+    return _rows_by(run, name, title, note, "chains", labels, count, run.solved.rows)
 
 
 def by_chain(run: Run) -> Table:
     """Right rows of every chain, the worst first."""
-    owner = {i: split.name for split in run.config.splits if split.of is None for i in split.chains}
-    found = run.rates(run.right, run.chain, len(run.config.chains))
-    rows = [
-        (" ".join(chain.heads), owner.get(i, ""), len(chain), each)
-        for i, (chain, each) in enumerate(zip(run.config.chains, found, strict=True))
-        if each.of
-    ]
+    owner = np.array([run.config.owners.get(i, "") for i in range(len(run.config.chains))])
+    counts = _halves(run.counts(run.right, 2).sum(axis=1))
+    rows: list[tuple[Any, ...]] = []
+    for i, chain in enumerate(run.config.chains):
+        if counts[1][0][i]:
+            found = rate(counts[0][0][i], counts[1][0][i])
+            rows.append((" ".join(chain.heads), str(owner[i]), len(chain), found))
     rows.sort(key=lambda row: row[3].share)
     return Table("chains", "Right, by chain", _meant(run), ("chain", "split", "transformations", "right"), rows)
 
@@ -315,63 +299,48 @@ def chances(run: Run) -> Table | None:
         return None
     right = np.add.reduceat(run.right[order].astype(np.int64), first)
     split, cluster = run.split[order[first]], run.cluster[order[first]]
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     k = 1
     while k <= size.max():
-        chance, cells = pass_at(k, right, size), []
-        for number in range(len(run.splits)):
-            here = (split == number) & (size >= k)
-            cells.append(difference(np.zeros(here.sum()), chance[here], cluster[here], run.clusters))
-        rows.append((f"pass@{k}", *cells))
+        chance = pass_at(k, right, size)
+        here = [(split == number) & (size >= k) for number in range(len(run.splits))]
+        rows.append((f"pass@{k}", *(mean(chance[some], cluster[some], run.clusters) for some in here)))
         k *= 2
-    note = "How likely one of so many generations of a prompt is right; of prompts that have as many. In %."
+    note = "How likely one of so many generations of a prompt is right; of the prompts that have as many."
     return Table("pass", "Several generations", note, ("", *run.splits), rows)
 
 
 # Steps
 
-
-def by_transformation(run: Run) -> Table:
-    """Right steps by head."""
-    steps = run.steps
-    names = [head.rstrip("0123456789") for head in run.heads]
-    order = sorted(set(names))
-    place = np.array([order.index(name) for name in names], np.int64)
-    head = steps.head.astype(np.int64)
-    value = np.where(head < 0, -1, place[head]) if place.size else head
-    return _per_split(
-        run, "transformation", "Steps right, by transformation", _OWN, "", order, value, steps.kind == 0, steps.row
-    )
-
-
 _OWN = "Each step is judged against the state that the text itself wrote before it."
 
 
+def by_transformation(run: Run) -> Table:
+    """Right steps by transformation."""
+    place = np.full(256, -1, np.int64)
+    place[[record.code for record in RECORDS.values()]] = range(len(RECORDS))
+    title = "Steps right, by transformation"
+    return _steps_by(run, "transformation", title, _OWN, "", [*RECORDS], lambda block: place[run.steps.op[block]])
+
+
 def by_head(run: Run) -> Table | None:
-    """Right steps by transformation with its argument, where one transformation has several."""
-    names = [head.rstrip("0123456789") for head in run.heads]
-    if len(set(names)) == len(names):
-        return None
-    steps = run.steps
-    return _per_split(
-        run,
-        "argument",
-        "Steps right, by argument",
-        _OWN,
-        "",
-        run.heads,
-        steps.head.astype(np.int64),
-        steps.kind == 0,
-        steps.row,
+    """Right steps by transformation with its argument, where it has one."""
+    argued = np.array([RECORDS[_name(head)].argument is not None for head in run.heads] + [False])
+    labels = [*run.heads, ""]
+    note = f"{_OWN} add*: add with an argument that is not in the graph, or one that is not known."
+    return _steps_by(
+        *(run, "argument", "Steps right, by argument", note, "", labels),
+        lambda block: np.where(argued[run.steps.head[block]], run.steps.head[block], -1),
     )
 
 
 def by_depth(run: Run) -> Table:
     """Right steps by depth in the chain."""
-    steps = run.steps
-    labels = range(int(steps.depth.max(initial=0)) + 1)
-    return _per_split(
-        run, "depth", "Steps right, by depth", _OWN, "depth", labels, steps.depth, steps.kind == 0, steps.row
+    deepest = run.config.chain.max
+    labels = [*range(deepest), "beyond"]
+    return _steps_by(
+        *(run, "depth", "Steps right, by depth", _OWN, "depth", labels),
+        lambda block: np.minimum(run.steps.depth[block], deepest),
     )
 
 
@@ -381,116 +350,49 @@ MOST_PLACES = 64
 
 def by_position(run: Run) -> Table:
     """Right steps by place in the transformation."""
-    steps = run.steps
-    size = int(steps.step.max(initial=0)) + 1
+    size = int(run.length.max(initial=1))
     width = -(-size // MOST_PLACES)
     labels = [str(i) if width == 1 else f"{i}-{i + width - 1}" for i in range(0, size, width)]
-    return _per_split(
-        run,
-        "position",
-        "Steps right, by position",
-        _OWN,
-        "step",
-        labels,
-        steps.step // width,
-        steps.kind == 0,
-        steps.row,
+    return _steps_by(
+        *(run, "position", "Steps right, by position", _OWN, "step", [*labels, "beyond"]),
+        lambda block: np.minimum(run.steps.step[block] // width, len(labels)),
     )
+
+
+COMPUTED, COPIED = "result, computed", "result, copied"
 
 
 def by_role(run: Run) -> Table:
     """Numbers right, by the role that they have in their steps."""
-    from fastgen.text.tokens import ROLES
-    from fastgen.transforms import RECORDS
-
-    steps, names = run.steps, [head.rstrip("0123456789") for head in run.heads]
-    roles = np.array([[ROLES.index(role) for role in RECORDS[name].roles] for name in names] or [[0, 0, 0]])
-    counts = np.zeros((2, len(ROLES) * len(run.splits), run.clusters), np.int64)
-    known = np.flatnonzero(steps.head >= 0)
-    base = run.split[steps.row[known]].astype(np.int64) * run.clusters + run.cluster[steps.row[known]]
-    for field in range(3):
-        shown = steps.expected[known, field] >= 0
-        cell = roles[steps.head[known], field] * len(run.splits) * run.clusters + base
-        good = steps.written[known, field] == steps.expected[known, field]
-        counts[0] += np.bincount(cell[shown & good], minlength=counts[0].size).reshape(counts[0].shape)
-        counts[1] += np.bincount(cell[shown], minlength=counts[1].size).reshape(counts[1].shape)
-    found = [rate(*pair) for pair in zip(*counts, strict=True)]
-    width = len(run.splits)
-    rows = [(role, *found[i * width : (i + 1) * width]) for i, role in enumerate(ROLES)]
-    note = "Most numbers of a text are copied. What is computed is the role result of arithmetic, and previous result."
-    kept = [row for row in rows if any(cell.of for cell in row[1:] if isinstance(cell, Rate))]
-    return Table("role", "Numbers right, by role", note, ("role", *run.splits), kept)
-
-
-def by_kind(run: Run) -> Table:
-    """Wrong steps by kind, with the share that chance would give."""
-    steps = run.steps
-    wrong = np.bincount(steps.kind, minlength=len(run.kinds))
-    first = np.bincount(run.error, minlength=len(run.kinds))
-    total = len(run.right)
-    rows = []
-    expected = expected_kinds(run)
-    for i, kind in enumerate(run.kinds):
-        if i and (wrong[i] or first[i]):
-            chance, of = expected.get(kind, (math.nan, 0))
-            found = int(wrong[i]) / of if of else math.nan
-            firsts = rate(*_counted_first(run, run.error == i))
-            rows.append((kind, run.classes.get(kind, ""), firsts, int(wrong[i]), found, chance, found - chance))
-    rows.sort(key=lambda row: -row[2].count)
-    header = ("kind", "class", "rows whose first error", "steps", "of its like", "by chance", "excess")
+    roles = [_roles(record) for record in RECORDS.values()]
+    labels = [*dict.fromkeys(role for each in roles for role in each)]
+    place = np.full((256, 3), -1, np.int64)
+    for record, each in zip(RECORDS.values(), roles, strict=True):
+        place[record.code] = [labels.index(role) for role in each]
+    steps, counts = run.steps, np.zeros((2 * len(labels), len(run.splits), run.clusters), np.int64)
+    for field, (written, due) in enumerate(((steps.a, steps.due_a), (steps.b, steps.due_b), (steps.r, steps.expected))):
+        if "abr"[field] in run.config.grammar.step:
+            counts += run.step_counts(_right_numbers(place[:, field], steps.op, written, due), 2 * len(labels))
+    good, of = _halves(counts)
+    shares = of.sum(axis=(1, 2)) / max(1, of.sum())
+    found = zip(labels, shares.tolist(), _rates(good, of), strict=True)
+    rows = [(role, share, *rates) for role, share, rates in found if share]
     note = (
-        f"Of {total:,} rows. of its like: its share of the wrong steps in which it could have been seen; by chance: "
-        "what that would be if their wrong numbers were uniform; excess: the difference."
+        "A number is right if it is the one due there; a result, if it follows from the operands as they were written. "
+        "What is copied, and positions and constants, are most of a text: they flatter."
     )
-    return Table("kind", "Errors, by kind", note, header, rows)
+    return Table("role", "Numbers right, by role", note, ("role", "of all", *run.splits), rows)
 
 
-def _counted_first(run: Run, first: Any) -> tuple[Any, Any]:
-    return np.bincount(run.cluster[first], minlength=run.clusters), np.bincount(run.cluster, minlength=run.clusters)
+def _roles(record: Record) -> tuple[str, ...]:
+    return (*record.roles[:2], COPIED if "source" in record.roles else COMPUTED)
 
 
-def expected_kinds(run: Run) -> dict[str, tuple[float, int]]:
-    """kind -> the share that uniformly wrong numbers would give, and of how many wrong steps."""
-    return {}
+def _right_numbers(place: Any, op: Any, written: Any, due: Any) -> Callable[[slice], Any]:
+    def group(block: slice) -> Any:
+        return np.where(due[block] < 0, -1, 2 * place[op[block]] + (written[block] == due[block]))
 
-
-def first_errors(run: Run) -> Table:
-    """First errors by transformation and kind."""
-    failed = (run.error > 0) & (run.error_head >= 0)
-    there = np.unique(run.error[failed])
-    cells = np.zeros((len(run.heads), len(run.kinds)), np.int64)
-    np.add.at(cells, (run.error_head[failed], run.error[failed]), 1)
-    rows = [(head, *cells[i, there].tolist()) for i, head in enumerate(run.heads) if cells[i].any()]
-    header = ("", *(run.kinds[kind] for kind in there))
-    return Table("first", "First errors, by transformation and kind", "Rows.", header, rows)
-
-
-def after_error(run: Run) -> Table:
-    """How it goes on after the first error."""
-    steps = run.steps
-    behind = np.flatnonzero(steps.after >= AFTER.index("propagated"))
-    rows = []
-    for place in range(AFTER.index("propagated"), len(AFTER)):
-        rows.append((AFTER[place], *run.by_split(steps.after[behind] == place, steps.row[behind])))
-    note = (
-        "Steps after the first wrong one of their row. propagated: right for the state that the text wrote, and not "
-        "what the true run has there; restored: what the true run has; new: wrong again."
-    )
-    return Table("after", "After the first error", note, ("", *run.splits), rows if behind.size else [])
-
-
-def survival(run: Run) -> Table:
-    """How many rows are without error up to each depth and step."""
-    failed = run.error > 0
-    width = int(run.length.max(initial=1))
-    place = np.where(failed, np.maximum(run.error_depth, 0) * width + np.clip(run.error_step, 0, width - 1), -1)
-    depth = int(run.error_depth.max(initial=0)) + 1
-    stride = max(1, -(-depth * width // 256))
-    rows = []
-    for end in range(0, depth * width + 1, stride):
-        rows.append((end, *run.by_split(~(failed & (place < end)))))
-    note = f"The share of rows whose first error is not within so many steps, {width} to a transformation."
-    return Table("survival", "Without error up to a step", note, ("steps", *run.splits), rows)
+    return group
 
 
 # Heat maps
@@ -513,50 +415,172 @@ MOST_VALUES = 32
 """Values of an operand that are told apart in a heat map."""
 
 
-def operand_heats(run: Run) -> Iterator[Heat]:
-    """For transformations that compute of two numbers: right results by the numbers that they were given."""
-    from fastgen.transforms import RECORDS
+def heats(run: Run) -> dict[str, list[Heat]]:
+    """Name of a table -> the heat maps that belong to it."""
+    return {"depth": [*place_heat(run)], "role": [*operand_heats(run), *source_heat(run)]}
 
+
+def place_heat(run: Run) -> Iterator[Heat]:
+    """Right steps by transformation and depth."""
+    steps, deepest = run.steps, run.config.chain.max
+
+    def group(block: slice) -> Any:
+        head, depth = steps.head[block].astype(np.int64), steps.depth[block]
+        return np.where((head < 0) | (depth >= deepest), -1, 2 * (head * deepest + depth) + (steps.kind[block] == 0))
+
+    right, of = _halves(run.tally(group, 2 * len(run.heads) * deepest))
+    yield from _heat("Steps right", "depth", "", run.heads, range(deepest), right, of)
+
+
+def operand_heats(run: Run) -> Iterator[Heat]:
+    """Of what is computed: right results by the numbers that they were given.
+
+    A plane for each transformation of two numbers; those of which one is constant, or both the same, in one for all.
+    """
+    if set(run.config.grammar.step) != {"a", "b", "r"}:
+        return
     steps, k = run.steps, run.config.k
     size = min(k, MOST_VALUES)
-    numbers = ("element", "previous result", "constant")
-    shown = (steps.written >= 0).all(axis=1) & (steps.written[:, :2] < k).all(axis=1)
-    for i, head in enumerate(run.heads):
-        record = RECORDS[head.rstrip("0123456789")]
-        if record.roles[0] not in numbers or record.roles[1] not in numbers:
+    numbers = {"element", "previous result", "constant"}
+    computed = np.array([numbers.issuperset(RECORDS[_name(head)].roles[:2]) for head in run.heads] + [False])
+
+    def group(block: slice) -> Any:
+        head, a, b = steps.head[block].astype(np.int64), steps.a[block], steps.b[block]
+        shown = computed[head] & (np.minimum(np.minimum(a, b), steps.expected[block]) >= 0) & (np.maximum(a, b) < k)
+        place = (head * size + a.astype(np.int64) * size // k) * size + b.astype(np.int64) * size // k
+        return np.where(shown, 2 * place + (steps.r[block] == steps.expected[block]), -1)
+
+    right, of = (each.reshape(-1, size, size) for each in _halves(run.tally(group, 2 * len(run.heads) * size * size)))
+    labels = [str(-(-value * k // size)) for value in range(size)]
+    strips: list[tuple[str, Any, Any]] = []
+    for head, good, all_ in zip(run.heads, right, of, strict=True):
+        if not all_.any():
             continue
-        here = np.flatnonzero(shown & (steps.head == i))
-        if not here.size:
-            continue
-        a, b = (steps.written[here, field] * size // k for field in (0, 1))
-        good = steps.written[here, 2] == steps.expected[here, 2]
-        of = np.bincount(a * size + b, minlength=size * size).reshape(size, size)
-        right = np.bincount((a * size + b)[good], minlength=size * size).reshape(size, size)
-        labels = tuple(str(-(-value * k // size)) for value in range(size))
-        yield Heat(head, f"b ({record.roles[1]})", f"a ({record.roles[0]})", (labels, labels), right, of)
+        free = [axis for axis in (0, 1) if np.count_nonzero(all_.any(axis=1 - axis)) > 1]
+        if len(free) < 2 or not (all_ - np.diag(all_.diagonal())).any():
+            axis = 1 - free[0] if free else 1
+            strips.append((head, good.sum(axis=axis), all_.sum(axis=axis)))
+        else:
+            roles = RECORDS[_name(head)].roles
+            yield from _heat(head, f"b ({roles[1]})", f"a ({roles[0]})", labels, labels, good, all_)
+    if strips:
+        heads, goods, alls = zip(*strips, strict=True)
+        yield from _heat("Results right, of one number", "element", "", heads, labels, np.array(goods), np.array(alls))
 
 
-def place_heat(run: Run) -> Heat | None:
-    """Right steps by transformation and depth."""
-    steps = run.steps
-    known = np.flatnonzero(steps.head >= 0)
-    if not known.size:
-        return None
-    depths = int(steps.depth[known].max()) + 1
-    cell = steps.head[known].astype(np.int64) * depths + steps.depth[known]
-    shape = (len(run.heads), depths)
-    of = np.bincount(cell, minlength=shape[0] * depths).reshape(shape)
-    right = np.bincount(cell[steps.kind[known] == 0], minlength=shape[0] * depths).reshape(shape)
-    there = of.sum(axis=1) > 0
-    rows = tuple(head for head, any_ in zip(run.heads, there, strict=True) if any_)
-    return Heat("Steps right", "depth", "", (rows, tuple(map(str, range(depths)))), right[there], of[there])
+def source_heat(run: Run) -> Iterator[Heat]:
+    """Of what is copied: right steps by their place and that of their source."""
+    steps, longest = run.steps, int(run.length.max(initial=1))
+    size = min(longest, MOST_VALUES)
+    due = np.zeros(256, np.int64)
+    due[[record.code for record in RECORDS.values() if "source" in record.roles]] = 1
+
+    def group(block: slice) -> Any:
+        source, step = steps.due_b[block], steps.step[block]
+        shown = (due[steps.op[block]] > 0) & (source >= 0) & (source < longest) & (step < longest)
+        place = step.astype(np.int64) * size // longest * size + source.astype(np.int64) * size // longest
+        return np.where(shown, 2 * place + (steps.kind[block] == 0), -1)
+
+    right, of = _halves(run.tally(group, 2 * size * size))
+    labels = [str(-(-value * longest // size)) for value in range(size)]
+    if all(RECORDS[name].roles[1] == "source" for name in RECORDS if "source" in RECORDS[name].roles):
+        yield from _heat("Copies right", "source that is due", "position", labels, labels, right, of)
+
+
+def _heat(title: str, across: str, down: str, rows: Any, columns: Any, right: Any, of: Any) -> Iterator[Heat]:
+    """The heat map, without rows of which there is nothing; none where that is all."""
+    right, of = (each.reshape(len(rows), len(columns)) for each in (right, of))
+    there = of.any(axis=1)
+    if there.any():
+        labels = tuple(str(row) for row, any_ in zip(rows, there, strict=True) if any_), tuple(map(str, columns))
+        yield Heat(title, across, down, labels, right[there], of[there])
+
+
+# What tables are made of
+
+
+def _name(head: str) -> str:
+    return head.rstrip("0123456789*")
+
+
+def _count(rates: Iterable[Rate]) -> int:
+    return sum(each.count for each in rates)
+
+
+def _halves(counts: Any) -> tuple[Any, Any]:
+    """Right ones and all, of counts of 2 * group + right."""
+    wrong, right = np.moveaxis(counts.reshape(-1, 2, *counts.shape[1:]), 1, 0)
+    return right, right + wrong
+
+
+def _rates(good: Any, of: Any) -> list[list[Rate]]:
+    """By group and split, of int64[group, split, cluster]."""
+    return [[rate(*pair) for pair in zip(*each, strict=True)] for each in zip(good, of, strict=True)]
+
+
+def _shares(counts: Any) -> list[list[Rate]]:
+    """Each group's share of all groups."""
+    return _rates(counts, np.broadcast_to(counts.sum(axis=0), counts.shape))
+
+
+def _all(run: Run, right: Any, rows: Any = None) -> list[Rate]:
+    """The rate of each split."""
+    return _rates(*_halves(run.counts(right, 2, rows)))[0]
+
+
+def _table(
+    run: Run, name: str, title: str, note: str, what: str, labels: Sequence[Any], found: Sequence[Sequence[Rate]]
+) -> Table:
+    """A line for each label with a column for each split; those of which there is nothing are left out."""
+    lines = zip(labels, found, strict=True)
+    kept = [(str(label), *rates) for label, rates in lines if any(each.of for each in rates)]
+    return Table(name, title, note, (what, *run.splits), kept)
+
+
+def _parts(run: Run, name: str, title: str, note: str, names: Sequence[str], part: Any) -> Table:
+    """What share of each split's rows falls to each part: int[row], a place in `names`."""
+    columns = _shares(run.counts(part, len(names)))
+    return Table(name, title, note, ("split", *names), [*zip(run.splits, *columns, strict=True)])
+
+
+def _rows_by(
+    run: Run, name: str, title: str, note: str, what: str, labels: Sequence[Any], value: Any, rows: Any = None
+) -> Table:
+    """Right rows by a value: int[row], a place in `labels`, or negative."""
+    right = run.right if rows is None else run.right[rows]
+    counts = run.counts(np.where(value < 0, -1, 2 * value + right), 2 * len(labels), rows)
+    return _table(run, name, title, note, what, labels, _rates(*_halves(counts)))
+
+
+def _steps_by(
+    run: Run, name: str, title: str, note: str, what: str, labels: Sequence[Any], value: Callable[[slice], Any]
+) -> Table:
+    """Right steps by a value of theirs: that of a slice of steps, int[step], a place in `labels`, or negative."""
+
+    def group(block: slice) -> Any:
+        place = value(block).astype(np.int64)
+        return np.where(place < 0, -1, 2 * place + (run.steps.kind[block] == 0))
+
+    counts = run.step_counts(group, 2 * len(labels))
+    return _table(run, name, title, note, what, labels, _rates(*_halves(counts)))
+
+
+def _crosstab(
+    name: str, title: str, note: str, what: str, rows: Sequence[str], columns: Sequence[str], row: Any, column: Any
+) -> Table:
+    """How often a place in `rows` meets one in `columns`; lines and columns of nothing are left out."""
+    cells = np.bincount(row.astype(np.int64) * len(columns) + column, minlength=len(rows) * len(columns))
+    cells = cells.reshape(len(rows), len(columns))
+    there = np.flatnonzero(cells.any(axis=0))
+    lines = [(rows[i], *cells[i, there].tolist()) for i in np.flatnonzero(cells.any(axis=1))]
+    return Table(name, title, note, (what, *(columns[i] for i in there)), lines)
 
 
 STATISTICS: tuple[Callable[[Run], Table | None], ...] = (
-    *(headline, baselines, crossed, planned, solved_by),
-    *(by_kind, first_errors, after_error, survival),
-    *(by_transformation, by_head, by_depth, by_position, by_role),
-    *(by_chain_length, by_vector_length, by_exposure, by_solutions, chances, by_chain),
+    *(headline, baselines, crossed, planned, solved_by, chances),
+    *(by_class, by_kind, first_errors, survival, after_error),
+    *(by_transformation, by_head, by_depth, by_position, by_role, confusion, executed),
+    *(by_chain_length, by_vector_length, by_exposure, by_unseen_pairs, by_solutions, by_train_solutions, by_chain),
 )
 """In the order of the report."""
 
@@ -566,48 +590,43 @@ STATISTICS: tuple[Callable[[Run], Table | None], ...] = (
 
 def compared(runs: Sequence[Run]) -> list[Table]:
     """Each run beside the first, on the examples that both have."""
-    first, tables = runs[0], []
-    rows = []
+    first = runs[0]
+    rows: list[tuple[Any, ...]] = []
     for other in runs[1:]:
         a, b = paired(first, other)
         for number, split in enumerate(first.splits):
             here = first.split[a] == number
             pairs = (first.right[a[here]], other.right[b[here]], first.cluster[a[here]])
             better, worse = int((~pairs[0] & pairs[1]).sum()), int((pairs[0] & ~pairs[1]).sum())
-            rows.append((other.name, split, difference(*pairs, first.clusters), better, worse))
+            rows.append((other.name, split, int(here.sum()), difference(*pairs, first.clusters), better, worse))
     note = f"Right texts, in points, compared with {first.name} example by example; gained and lost are examples."
-    header = ("run", "split", "difference", "gained", "lost")
-    tables.append(Table("compared", f"Compared with {first.name}", note, header, rows))
-    return tables
+    header = ("run", "split", "examples", "difference", "gained", "lost")
+    return [Table("compared", f"Compared with {first.name}", note, header, rows)]
 
 
 def paired(first: Run, other: Run) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Rows of two runs with the same example and sample."""
-    keys = []
-    for run in (first, other):
-        keys.append(run.prompt.astype(np.uint64) << np.uint64(20) ^ run.sample.astype(np.uint64))
+    keys = [run.sample.astype(np.uint64) for run in (first, other)]
+    for key, run in zip(keys, (first, other), strict=True):
+        mix_rows(key, run.prompt)
     _, a, b = np.intersect1d(*keys, return_indices=True)
     return a, b
 
 
 def curves(runs: Sequence[Run]) -> list[Table]:
-    """What changes from run to run: score, transformations and roles."""
-    found = []
-    for statistic, column in ((headline, "right"), (by_transformation, None), (by_role, None)):
-        tables = [statistic(run) for run in runs]
-        labels = list(dict.fromkeys(row[0] for table in tables for row in table.rows))
-        header = ("run", *labels)
-        rows = []
-        for run, table in zip(runs, tables, strict=True):
-            cells = {row[0]: row[table.header.index(column) if column else _last(run, table)] for row in table.rows}
-            rows.append((run.name, *(cells.get(label, Rate(0, 0, 0, 1)) for label in labels)))
-        of = "" if column else f" of {runs[0].splits[-1]}"
-        found.append(Table(f"curve_{tables[0].name}", f"{tables[0].title}{of}", tables[0].note, header, rows))
+    """What changes from run to run, by split: the score, transformations and roles."""
+    splits = list(dict.fromkeys(split for run in runs for split in run.splits))
+    none = Rate(0, 0, 0.0, 1.0)
+    scores = [(run.name, dict(zip(run.splits, _all(run, run.right), strict=True))) for run in runs]
+    rows = [(name, *(found.get(split, none) for split in splits)) for name, found in scores]
+    found = [Table("curve_score", "Right, by run", "", ("run", *splits), rows)]
+    for statistic, what in ((by_transformation, "transformation"), (by_role, "role")):
+        lines: dict[str, list[tuple[Any, ...]]] = {}
+        for run in runs:
+            table = statistic(run)
+            for row in table.rows:
+                cells = dict(zip(table.header, row, strict=True))
+                lines.setdefault(row[0], []).append((row[0], run.name, *(cells.get(each, none) for each in splits)))
+        rows = [line for each in lines.values() for line in each]
+        found.append(Table(f"curve_{what}", f"{table.title}, by run", table.note, (what, "run", *splits), rows))
     return found
-
-
-def _last(run: Run, table: Table) -> int:
-    return len(table.header) - 1
-
-
-__all__ = ["Difference", "Run", "Steps", "Table", "compared", "curves", "tables"]
