@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fastgen import predictions
+from fastgen.report import predictions
 from fastgen.doors import compose
 from fastgen.report.predictions import NOT_JUDGED, Source, load, sources
 from fastgen.shard import table

@@ -5,9 +5,10 @@ Files are untrusted, and no row of them is dropped in silence: every row has a s
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from glob import glob
 from itertools import islice
@@ -30,6 +31,9 @@ from fastgen.values import ConfigError
 TEXT = ("prediction", "generated_text", "output", "response")
 """Columns that may hold what a model wrote, if there is only one of them."""
 
+LOGPROBS = "token_logprobs"
+"""A column of lists of numbers: of each token of the text, how likely the model held it."""
+
 COMPLETION = "completion"
 """So may this one where none of them is there: beside them it is the right answer, as in a corpus."""
 
@@ -40,8 +44,11 @@ JUDGED = ("text", "no text", "not UTF-8", "over 1 MiB")
 NOT_JUDGED = ("duplicate", "no key", "unknown split", "no such example", "another config", "damaged")
 STATES = (*JUDGED, *NOT_JUDGED)
 """What a row can be. Those of JUDGED are judged, one without text as an empty one. Of the others, `duplicate` repeats
-key and sample of an earlier row, `no key` lacks them, `another config` has a prompt that is not the example's or not of
-this config, `damaged` is a line that is no JSON object."""
+key and sample of an earlier row, `no key` lacks one of them, `another config` has a prompt that is not the example's or
+not of this config, `damaged` is a line that is no JSON object."""
+
+KEYS = ("split", "index", "prompt", "sample")
+"""Columns that say what a row answers."""
 
 CHUNK = 16_384
 """Lines of JSON that are read before they become arrays."""
@@ -60,9 +67,12 @@ class Predictions:
     """State -> rows; the sum is the number of rows read."""
     missing: Mapping[str, int]
     """Split that is expected -> its examples for which there is no text."""
+    read: pa.Table
+    """Every row of the file, in its order: split, index, sample (as below) and state, one of STATES."""
+    judged: np.ndarray[Any, Any]
+    """int64[row]: which of them are judged, as are the rows of all that follows."""
     split: pa.Array
-    """string[row], null where the key is the prompt; so is `index`, uint64[row]. These and the following of the rows
-    that are judged."""
+    """string[row], null where the key is the prompt; so is `index`, uint64[row]."""
     index: pa.Array
     sample: np.ndarray[Any, Any]
     """uint32[row]"""
@@ -111,12 +121,23 @@ def _natural(path: str) -> list[Any]:
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in re.split(r"(\d+)", path)]
 
 
-def load(source: Source, config: Config, text_column: str | None = None, expect: Sequence[str] = ()) -> Predictions:
-    """Read one set of predictions. Raises ConfigError where it can't be read, or its columns can't be told apart."""
-    table, text_column, damaged = _read(source, text_column)
-    rows = _Rows(config, table)
-    counts = dict.fromkeys(STATES, 0) | {"damaged": damaged}
-    prompts = rows.keyed() if {"split", "index"} <= set(table.column_names) else rows.prompted()
+def load(
+    source: Source,
+    config: Config,
+    text_column: str | None = None,
+    expect: Sequence[str] = (),
+    progress: Callable[[int], Any] = lambda size: None,
+) -> Predictions:
+    """Read one set of predictions. Raises ConfigError where it can't be read, or its columns can't be told apart.
+
+    `progress` is told of every bytes that were read.
+    """
+    table, damaged, text_column = _read(source, text_column, progress)
+    keyed = {"split", "index"} <= set(table.column_names)
+    if expect and not keyed:
+        raise ConfigError(f"expect={expect[0]}: {source.path} has no columns split and index, by which to miss any")
+    rows = _Rows(config, table, damaged)
+    prompts = rows.keyed() if keyed else rows.prompted()
     given = parse_batch(pa.nulls(len(rows), pa.large_binary()), config, prompts)
     rows.mark("another config", ~_fits(config, given))
     rows.mark("duplicate", _repeated(rows.state, *rows.keys))
@@ -124,28 +145,26 @@ def load(source: Source, config: Config, text_column: str | None = None, expect:
     rows.mark("no text", ~_there(text))
     rows.mark("over 1 MiB", pc.fill_null(pc.binary_length(text), 0).to_numpy(zero_copy_only=False) > LARGE)
     rows.mark("not UTF-8", ~_utf8(text))
-    for state, count in zip(*np.unique(rows.state, return_counts=True), strict=True):
-        counts[STATES[state]] += int(count)
-    if expect and rows.splits is None:
-        raise ConfigError(f"expect={expect[0]}: {source.path} has no columns split and index, by which to miss any")
 
-    kept = np.flatnonzero(rows.state < len(JUDGED))
-    if kept.size < len(rows):
-        given = parse_batch(pa.nulls(kept.size, pa.large_binary()), config, prompts.take(pa.array(kept)))
-    take = pa.array(kept)
-    split, index = rows.names()
+    judged = np.flatnonzero(rows.state < len(JUDGED))
+    if judged.size < len(rows):
+        given = parse_batch(pa.nulls(judged.size, pa.large_binary()), config, prompts.take(pa.array(judged)))
+    take = pa.array(judged)
+    read = rows.read()
     return Predictions(
         name=source.name,
         text_column=text_column,
-        counts=counts,
-        missing={name: rows.missing(name, kept) for name in expect},
-        split=split.take(take),
-        index=index.take(take),
-        sample=rows.sample[kept],
+        counts=dict(zip(STATES, np.bincount(rows.state, minlength=len(STATES)).tolist(), strict=True)),
+        missing={name: rows.missing(name, judged) for name in expect},
+        read=read,
+        judged=judged,
+        split=read["split"].combine_chunks().take(take),
+        index=read["index"].combine_chunks().take(take),
+        sample=rows.sample[judged],
         prompt=prompts.take(take),
         text=text.take(take),
         given=given,
-        intended=rows.intended[kept],
+        intended=rows.intended[judged],
         logprobs=_logprobs(table, take),
     )
 
@@ -153,16 +172,19 @@ def load(source: Source, config: Config, text_column: str | None = None, expect:
 class _Rows:
     """What becomes known of the rows of a file, one look after the other."""
 
-    def __init__(self, config: Config, table: pa.Table) -> None:
+    def __init__(self, config: Config, table: pa.Table, damaged: np.ndarray[Any, Any]) -> None:
         self.config, self.table = config, table
         self.state = np.zeros(table.num_rows, np.uint8)
         self.splits: np.ndarray[Any, Any] | None = None
         """int32[row]: place of the split in the config"""
         self.index = np.zeros(table.num_rows, np.uint64)
-        sample = _whole(table, "sample", np.uint32)
-        self.sample = np.zeros(table.num_rows, np.uint32) if sample is None else sample[0]
+        self.sample = np.zeros(table.num_rows, np.uint32)
         self.intended = np.full(table.num_rows, -1, np.int32)
         self.keys: tuple[Any, ...] = ()
+        self.mark("damaged", damaged)
+        if "sample" in table.column_names:
+            self.sample, there = _whole(table["sample"], np.uint32)
+            self.mark("no key", ~there & _there(table["sample"]))
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -177,12 +199,11 @@ class _Rows:
         written = _strings(self.table["split"])
         found = pc.index_in(written, pa.array(names, pa.large_string()))
         self.splits = found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-        index, there = _whole(self.table, "index", np.uint64) or (self.index, np.zeros(len(self), np.bool_))
-        self.index = index
+        self.index, there = _whole(self.table["index"], np.uint64)
         self.mark("no key", ~(there & _there(written)))
         self.mark("unknown split", self.splits < 0)
         most = np.array([*(split.rows for split in self.config.splits), 0], np.uint64)
-        self.mark("no such example", index >= most[self.splits])
+        self.mark("no such example", self.index >= most[self.splits])
         prompts = self._made()
         if "prompt" in self.table.column_names:
             self.mark("another config", ~_holds(_bytes(self.table["prompt"]), prompts))
@@ -221,18 +242,21 @@ class _Rows:
                 break
         return prompts
 
-    def names(self) -> tuple[pa.Array, pa.Array]:
-        """string[row] and uint64[row]: split and index, or nulls."""
-        if self.splits is None:
-            return pa.nulls(len(self), pa.string()), pa.nulls(len(self), pa.uint64())
-        names = pa.array([*(split.name for split in self.config.splits), None], pa.string())
-        return names.take(pa.array(np.where(self.splits < 0, len(names) - 1, self.splits))), pa.array(self.index)
+    def read(self) -> pa.Table:
+        """split and index (null where they are not there), sample and state."""
+        split, index = pa.nulls(len(self), pa.string()), pa.nulls(len(self), pa.uint64())
+        if self.splits is not None:
+            names = pa.array([*(split.name for split in self.config.splits), None], pa.string())
+            split = names.take(pa.array(np.where(self.splits < 0, len(names) - 1, self.splits)))
+            index = pa.array(self.index, mask=~_whole(self.table["index"], np.uint64)[1])
+        state = pa.array(STATES).take(pa.array(self.state))
+        return pa.table({"split": split, "index": index, "sample": self.sample, "state": state})
 
-    def missing(self, name: str, kept: np.ndarray[Any, Any]) -> int:
+    def missing(self, name: str, judged: np.ndarray[Any, Any]) -> int:
         """How many examples of a split have no row that is judged."""
         assert self.splits is not None
         number = [split.name for split in self.config.splits].index(name)
-        found = np.unique(self.index[kept[self.splits[kept] == number]])
+        found = np.unique(self.index[judged[self.splits[judged] == number]])
         return self.config.splits[number].rows - int(found.size)
 
 
@@ -274,38 +298,41 @@ def _repeated(state: np.ndarray[Any, Any], *keys: np.ndarray[Any, Any]) -> np.nd
 # Files
 
 
-def _read(source: Source, asked: str | None) -> tuple[pa.Table, str, int]:
-    """Columns of a file or folder; the name of the one with the text, now called `text`; how many lines are damaged."""
+def _read(
+    source: Source, asked: str | None, progress: Callable[[int], Any]
+) -> tuple[pa.Table, np.ndarray[Any, Any], str]:
+    """Columns of a file or folder, bool[row], which are damaged, and the name of the column now called `text`."""
+    if asked in KEYS:
+        raise ConfigError(f"text_column={asked}: says which example a row answers; name the column with the text")
+    wanted = (*KEYS, *GOLD, LOGPROBS, *(TEXT if asked is None else (asked,)))
     try:
         files = _files(source.path)
         if _is_parquet(files[0]):
-            data = ds.dataset(str(source.path), format="parquet", partitioning="hive")
-            column, kept = _columns(source, data.schema.names, asked)
-            read, damaged = data.to_table(columns=kept, use_threads=False), 0
+            read, names = _parquet(source.path, wanted)
+            damaged = np.zeros(read.num_rows, np.bool_)
+            progress(sum(file.stat().st_size for file in files))
         else:
-            lines, damaged, pieces = _objects(files), 0, []
-            column, kept = "", list[str]()
-            while chunk := list(islice(lines, CHUNK)):
-                good = [line for line in chunk if line is not None]
-                damaged += len(chunk) - len(good)
-                if good and not kept:
-                    column, kept = _columns(source, list(dict.fromkeys(name for line in good for name in line)), asked)
-                pieces.append({name: _column("" if name == column else name, good, name) for name in kept})
-            if not kept:
-                raise ConfigError(f"predictions={source.path}: holds no line that is a JSON object, and is no Parquet")
-            read = pa.concat_tables(pa.table(piece) for piece in pieces if piece)
+            read, names, damaged = _lines(files, wanted, asked, progress)
     except (OSError, pa.ArrowException) as error:
-        raise ConfigError(f"predictions={source.path}: can't be read: {str(error).partition(chr(10))[0]}") from error
-    names = ["text" if name == column else name for name in read.column_names]
-    return read.rename_columns(names), column, damaged
+        why = str(error).partition("\n")[0][:300]
+        raise ConfigError(f"predictions={source.path}: can't be read: {why}") from error
+    if damaged.all():
+        rule = "holds no row: no line of it is a JSON object, and it is no Parquet with rows"
+        raise ConfigError(f"predictions={source.path}: {rule}; write one object a line")
+    column = _text_column(source, names, asked)
+    renamed = ["text" if name == column else name for name in read.column_names]
+    return read.rename_columns(renamed), damaged, column
 
 
 def _files(path: Path) -> list[Path]:
-    if path.is_file():
+    if not path.is_dir():
         return [path]
-    files = sorted(path.rglob("*.parquet")) or sorted(path.rglob("*.jsonl"))
+    found = {end: sorted(path.rglob(f"*{end}"), key=lambda file: _natural(str(file))) for end in (".parquet", ".jsonl")}
+    if all(found.values()):
+        raise ConfigError(f"predictions={path}: holds .parquet and .jsonl files; name those of one kind")
+    files = [file for each in found.values() for file in each]
     if not files:
-        raise ConfigError(f"predictions={path}: is a folder without .parquet or .jsonl files")
+        raise ConfigError(f"predictions={path}: is a folder without .parquet or .jsonl files; name one that has some")
     return files
 
 
@@ -314,63 +341,112 @@ def _is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
-def _objects(files: Iterable[Path]) -> Iterator[dict[str, Any] | None]:
-    """Every line of files of JSON that is not blank; None where it is no object."""
+def _parquet(path: Path, wanted: Sequence[str]) -> tuple[pa.Table, list[str]]:
+    """The columns of a file, or of the files of a folder, that are wanted; and the names of all there are."""
+    data = ds.dataset(str(path), format="parquet", partitioning="hive")
+    data = data.replace_schema(
+        pa.unify_schemas([data.schema, *(file.physical_schema for file in data.get_fragments())])
+    )
+    names = data.schema.names
+    return data.to_table(columns=[name for name in names if name in wanted]), names
+
+
+def _lines(
+    files: Iterable[Path], wanted: Sequence[str], asked: str | None, progress: Callable[[int], Any]
+) -> tuple[pa.Table, list[str], np.ndarray[Any, Any]]:
+    """The same of JSON lines, and bool[row]: which are no object."""
+    lines, pieces, damaged = _objects(files, progress), [], list[bool]()
+    names: dict[str, None] = {}
+    while chunk := list(islice(lines, CHUNK)):
+        damaged += [line is None for line in chunk]
+        good = [line or {} for line in chunk]
+        there = dict.fromkeys(name for line in good for name in line)
+        names |= there
+        kept = dict.fromkeys((*KEYS, *(name for name in wanted if name in there)))  # KEYS: a table has rows by columns
+        pieces.append(pa.table({name: _column("text" if name == asked else name, good, name) for name in kept}))
+    if not pieces:
+        return pa.table({}), [], np.zeros(0, np.bool_)
+    read = pa.concat_tables(pieces, promote_options="default")
+    return read.select([name for name in read.column_names if name in names]), list(names), np.array(damaged)
+
+
+def _objects(files: Iterable[Path], progress: Callable[[int], Any]) -> Iterator[dict[str, Any] | None]:
+    """Every line of files of JSON that is not blank; None where it is no object. Bytes that are no UTF-8 are kept."""
     for path in files:
         with path.open("rb") as file:
-            for line in file:
-                if line.isspace():
-                    continue
-                try:
-                    found = json.loads(line)
-                except (ValueError, RecursionError):
-                    found = None
-                yield found if isinstance(found, dict) else None
+            for number, line in enumerate(file):
+                progress(len(line))
+                text = line.removeprefix(codecs.BOM_UTF8 if number == 0 else b"").decode("utf-8", "surrogateescape")
+                if not text.isspace():
+                    try:
+                        found = json.loads(text)
+                    except (ValueError, RecursionError):
+                        found = None
+                    yield found if isinstance(found, dict) else None
 
 
-def _columns(source: Source, names: Sequence[str], asked: str | None) -> tuple[str, list[str]]:
-    """The column with the text, and those to read. Raises ConfigError where it can't be told which."""
+def _text_column(source: Source, names: Sequence[str], asked: str | None) -> str:
+    """The column with the text. Raises ConfigError where it can't be told which, or where there is no key."""
     there = f"{source.path} has the columns {', '.join(names)[:300]}"
-    if asked is not None and asked not in names:
-        raise ConfigError(f"text_column={asked}: {there}")
-    found = [name for name in TEXT if name in names] or [name for name in names if name == COMPLETION]
-    if asked is None and not found:
-        raise ConfigError(f"text_column: {there}; which one holds what the model wrote?")
-    if asked is None and len(found) > 1:
-        rule = f"{', '.join(found)} could all hold what the model wrote, and one of them the right answer"
-        raise ConfigError(f"text_column: {source.path}: {rule}; say which, text_column={found[0]}")
-    column = asked or found[0]
     if not {"split", "index"} <= set(names) and "prompt" not in names:
         raise ConfigError(f"predictions: {there}; needed are split and index, or prompt")
-    keys = [name for name in ("split", "index", "prompt", "sample", *GOLD, "token_logprobs") if name in names]
-    return column, [*(name for name in keys if name != column), column]
+    if asked is not None:
+        if asked not in names:
+            raise ConfigError(f"text_column={asked}: {there}")
+        return asked
+    found = [name for name in TEXT if name in names] or [name for name in names if name == COMPLETION]
+    if not found:
+        raise ConfigError(f"text_column=null: {there}; which one holds what the model wrote?")
+    if len(found) > 1:
+        rule = f"{', '.join(found)} could all hold what the model wrote, and one of them the right answer"
+        raise ConfigError(f"text_column=null: {source.path}: {rule}; say which, text_column={found[0]}")
+    return found[0]
 
 
 _JSON: dict[str, tuple[Any, type]] = {
-    "split": (pa.large_binary(), str),
     "index": (pa.uint64(), int),
-    "sample": (pa.uint32(), int),
+    "sample": (pa.int64(), int),
     "chain_id": (pa.uint32(), int),
-    "chain": (pa.large_binary(), str),
-    "token_logprobs": (pa.list_(pa.float64()), list),
+    LOGPROBS: (pa.list_(pa.float64()), list),
 }
-"""Column -> its type, and the one that its values have in JSON; others are null. Columns not named here are texts."""
+"""Column -> its type, and the one that its values have in JSON; the others are text."""
 
 
 def _column(meaning: str, lines: Sequence[dict[str, Any]], name: str) -> pa.Array:
+    """The values of a name; of another type than its meaning has, they are null (a sample is -1, which is none)."""
     kind, known = _JSON.get(meaning, (pa.large_binary(), str))
-    values: list[Any] = [value if type(value := line.get(name)) is known else None for line in lines]
-    if known is str:
-        return pa.array([None if text is None else text.encode("utf-8", "surrogatepass") for text in values], kind)
+    values = [line.get(name) for line in lines]
+    if meaning == "chain":
+        values = [" ".join(map(str, value)) if type(value) is list else value for value in values]
+    if known is list:
+        return pa.array([_floats(value) for value in values], kind)
     if known is int:
-        limit = 2**kind.bit_width
-        return pa.array([None if n is None or not 0 <= n < limit else n for n in values], kind)
-    return pa.array([_floats(value) for value in values], kind)
+        none = -1 if meaning == "sample" else None
+        return pa.array(
+            [value if value is None or _fits_in(value, kind.bit_width - 1) else none for value in values], kind
+        )
+    texts = [value if type(value) is str else None for value in values]
+    try:
+        return pa.array(texts, kind)
+    except UnicodeEncodeError:
+        return pa.array([None if text is None else _encoded(text) for text in texts], kind)
 
 
-def _floats(value: list[Any] | None) -> list[float] | None:
-    good = value is not None and all(type(each) in (int, float) for each in value)
-    return [float(each) for each in value or ()] if good else None
+def _fits_in(value: Any, bits: int) -> bool:
+    return type(value) is int and 0 <= value < 1 << bits
+
+
+def _encoded(text: str) -> bytes:
+    """Bytes that were no UTF-8 as they were; halves of surrogate pairs, which are none either, as they would be."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _floats(value: Any) -> list[float] | None:
+    good = type(value) is list and all(type(each) in (int, float) for each in value)
+    return [float(each) for each in value] if good else None
 
 
 # Arrow
@@ -400,7 +476,7 @@ def _strings(array: Any) -> pa.Array:
     return pc.if_else(pa.array(_utf8(found)), found, pa.scalar(None, pa.large_binary())).cast(pa.large_string())
 
 
-def _there(array: pa.Array) -> np.ndarray[Any, Any]:
+def _there(array: Any) -> np.ndarray[Any, Any]:
     there: np.ndarray[Any, Any] = array.is_valid().to_numpy(zero_copy_only=False)
     return there
 
@@ -417,11 +493,11 @@ def _utf8(array: pa.Array) -> np.ndarray[Any, Any]:
         return np.concatenate([_utf8(array[:half]), _utf8(array[half:])])
 
 
-def _whole(table: pa.Table, name: str, dtype: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
-    """dtype[row] and bool[row], whether it is there, of a column of whole numbers; None without such a column."""
-    if name not in table.column_names or not pa.types.is_integer(table[name].type):
-        return None
-    array = table[name].combine_chunks()
+def _whole(column: Any, dtype: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """dtype[row] and bool[row], whether it is there, of a column of whole numbers, if it is one."""
+    if not pa.types.is_integer(column.type):
+        return np.zeros(len(column), dtype), np.zeros(len(column), np.bool_)
+    array = column.combine_chunks()
     there = _there(array) & pc.fill_null(pc.greater_equal(array, 0), False).to_numpy(zero_copy_only=False)
     values = array.fill_null(0).to_numpy(zero_copy_only=False)
     there &= values.astype(np.uint64) <= np.iinfo(dtype).max
@@ -438,9 +514,9 @@ def _holds(texts: pa.Array, parts: pa.Array) -> np.ndarray[Any, Any]:
 
 def _logprobs(table: pa.Table, take: pa.Array) -> pa.Array | None:
     """The column token_logprobs, if it is one."""
-    if "token_logprobs" not in table.column_names:
+    if LOGPROBS not in table.column_names:
         return None
-    array = table["token_logprobs"].combine_chunks()
+    array = table[LOGPROBS].combine_chunks()
     return array.cast(pa.list_(pa.float64())).take(take) if pa.types.is_list(array.type) else None
 
 
@@ -461,7 +537,7 @@ def _gold_chain(config: Config, table: pa.Table) -> np.ndarray[Any, Any]:
 
 
 def _gold_id(config: Config, table: pa.Table) -> np.ndarray[Any, Any]:
-    found, there = _whole(table, "chain_id", np.uint16) or (np.zeros(table.num_rows, np.uint16), False)
+    found, there = _whole(table["chain_id"], np.uint16)
     return np.where(there & (found < len(config.chains)), found, NO_CHAIN)
 
 
