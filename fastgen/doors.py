@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fastgen.settings import KEYS, Config, resolve, resolve_with
 from fastgen.splitting import SET_KEYS
-from fastgen.values import ConfigError, raise_faults, read_all, unknown
+from fastgen.values import ConfigError, folder, optional, raise_faults, read_all, unknown
 
 PACKAGE = Path(__file__).parent
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
@@ -70,6 +71,35 @@ def corpus_command(root: str, job: Callable[..., None], readers: Mapping[str, An
 
     sections = {key: value for key, value in readers.items() if isinstance(value, Mapping)}
     _main(root, with_values, (*readers, *(f"{key}.{name}" for key, section in sections.items() for name in section)))
+
+
+def either_command(root: str, job: Callable[..., None], **extra: Callable[[Any], Any]) -> None:
+    """`command` of a module that takes a written corpus or else the keys of a config: `job(config, data, **extra)`.
+
+    `data` is the folder of the corpus, which the job opens; then `config` says nothing but `out`. It is None where the
+    keys say the config. Both and neither are faults.
+    """
+
+    def data(value: Any) -> str | None:
+        given = [override for override in HydraConfig.get().overrides.task if _key(override) in KEYS]
+        given = [override for override in given if _key(override) != "out"]
+        if value is None and not given:
+            raise ValueError(
+                "nothing says which config made the prompts; name its corpus, data=out, or keys, n=1e6 k=11"
+            )
+        if value is not None and given:
+            raise ValueError(
+                f"the corpus has a config, and {' '.join(given)} asks for another; leave out one of the two"
+            )
+        path: str | None = optional(folder)(value)
+        return path
+
+    command(root, job, data=data, **extra)
+
+
+def _key(override: str) -> str:
+    """The first word of an override: +split.sets.test.chains=0.1 -> split."""
+    return re.split("[.=@]", override.lstrip("+~"), maxsplit=1)[0]
 
 
 def _main(root: str, job: Callable[[dict[str, Any]], None], known: Sequence[str]) -> None:

@@ -121,6 +121,18 @@ def _natural(path: str) -> list[Any]:
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in re.split(r"(\d+)", path)]
 
 
+def files(source: Source) -> list[Path]:
+    """The file, or those of a folder, in natural order. Raises ConfigError where there are none, or of two kinds."""
+    if not source.path.is_dir():
+        return [source.path]
+    ends = (".parquet", ".jsonl")
+    found = [path for path in source.path.rglob("*") if path.suffix in ends and path.is_file()]
+    if len({path.suffix for path in found}) != 1:
+        rule = f"is a folder with {'both ' if found else 'no '}{' and '.join(ends)} files; name files"
+        raise ConfigError(f"predictions={source.path}: {rule}")
+    return sorted(found, key=lambda path: _natural(str(path)))
+
+
 def load(
     source: Source,
     config: Config,
@@ -306,13 +318,13 @@ def _read(
         raise ConfigError(f"text_column={asked}: says which example a row answers; name the column with the text")
     wanted = (*KEYS, *GOLD, LOGPROBS, *(TEXT if asked is None else (asked,)))
     try:
-        files = _files(source.path)
-        if _is_parquet(files[0]):
-            read, names = _parquet(source.path, wanted)
+        paths = files(source)
+        if _is_parquet(paths[0]):
+            read, names = _parquet(paths, wanted)
             damaged = np.zeros(read.num_rows, np.bool_)
-            progress(sum(file.stat().st_size for file in files))
+            progress(sum(path.stat().st_size for path in paths))
         else:
-            read, names, damaged = _lines(files, wanted, asked, progress)
+            read, names, damaged = _lines(paths, wanted, asked, progress)
     except (OSError, pa.ArrowException) as error:
         why = str(error).partition("\n")[0][:300]
         raise ConfigError(f"predictions={source.path}: can't be read: {why}") from error
@@ -324,26 +336,14 @@ def _read(
     return read.rename_columns(renamed), damaged, column
 
 
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    found = {end: sorted(path.rglob(f"*{end}"), key=lambda file: _natural(str(file))) for end in (".parquet", ".jsonl")}
-    if all(found.values()):
-        raise ConfigError(f"predictions={path}: holds .parquet and .jsonl files; name those of one kind")
-    files = [file for each in found.values() for file in each]
-    if not files:
-        raise ConfigError(f"predictions={path}: is a folder without .parquet or .jsonl files; name one that has some")
-    return files
-
-
 def _is_parquet(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) == b"PAR1"
 
 
-def _parquet(path: Path, wanted: Sequence[str]) -> tuple[pa.Table, list[str]]:
-    """The columns of a file, or of the files of a folder, that are wanted; and the names of all there are."""
-    data = ds.dataset(str(path), format="parquet", partitioning="hive")
+def _parquet(paths: Sequence[Path], wanted: Sequence[str]) -> tuple[pa.Table, list[str]]:
+    """The columns that are wanted, and the names of all there are; folders such as split=train are one too."""
+    data = ds.dataset(list(map(str, paths)), format="parquet", partitioning="hive")
     data = data.replace_schema(
         pa.unify_schemas([data.schema, *(file.physical_schema for file in data.get_fragments())])
     )
@@ -352,10 +352,10 @@ def _parquet(path: Path, wanted: Sequence[str]) -> tuple[pa.Table, list[str]]:
 
 
 def _lines(
-    files: Iterable[Path], wanted: Sequence[str], asked: str | None, progress: Callable[[int], Any]
+    paths: Iterable[Path], wanted: Sequence[str], asked: str | None, progress: Callable[[int], Any]
 ) -> tuple[pa.Table, list[str], np.ndarray[Any, Any]]:
     """The same of JSON lines, and bool[row]: which are no object."""
-    lines, pieces, damaged = _objects(files, progress), [], list[bool]()
+    lines, pieces, damaged = _objects(paths, progress), [], list[bool]()
     names: dict[str, None] = {}
     while chunk := list(islice(lines, CHUNK)):
         damaged += [line is None for line in chunk]
@@ -370,12 +370,16 @@ def _lines(
     return read.select([name for name in read.column_names if name in names]), list(names), np.array(damaged)
 
 
-def _objects(files: Iterable[Path], progress: Callable[[int], Any]) -> Iterator[dict[str, Any] | None]:
+def _objects(paths: Iterable[Path], progress: Callable[[int], Any]) -> Iterator[dict[str, Any] | None]:
     """Every line of files of JSON that is not blank; None where it is no object. Bytes that are no UTF-8 are kept."""
-    for path in files:
+    for path in paths:
         with path.open("rb") as file:
+            size = 0
             for number, line in enumerate(file):
-                progress(len(line))
+                size += len(line)
+                if size > 2**20:
+                    progress(size)
+                    size = 0
                 text = line.removeprefix(codecs.BOM_UTF8 if number == 0 else b"").decode("utf-8", "surrogateescape")
                 if not text.isspace():
                     try:
