@@ -117,7 +117,7 @@ def show_functions(config: Config) -> str:
     functions = len(found.canonical)
     known = {found.decided[number] for number, count in Counter(found.number).items() if count > 1}
     equal = f" (equal ones: {' or '.join(sorted(known))})" if known else ""
-    lines = [f"{functions} functions among {len(config.chains)} chains{equal}"]
+    lines = [f"{functions} function{'s' * (functions != 1)} among {len(config.chains)} chains{equal}"]
     lines += [f"at length {n} alone they are {count}" for n, count in found.at_length if count < functions]
     kinds = {kind: sum(getattr(found, kind)) for kind in REJECTED}
     if any(kinds.values()):

@@ -108,6 +108,9 @@ def read_split(faults: list[str], value: Any, k: int | None, length: Length | No
     if None not in records and abs(total - 1) > Fraction(1, 10**9):
         given = ", ".join(f"{name} {as_json(share)}" for name, share in shares.items())
         faults.append(f"split.sets: the shares of chains ({given}) sum to {as_json(total)}; make them sum to 1")
+    if certified and None not in records and len(shares) == 1:
+        rule = f"there is no split with chains of its own beside {first}, whose examples it could be about"
+        faults.append(f"split.certified=true: {rule}; add one, +split.sets.validation.chains=0.2, or leave it false")
     lengths = [record.length or length for record in records if record] if length else None
     design = _design(faults, tree, strategy, list(shares), k, lengths) if strategy else None
     if len(faults) > known or design is None:

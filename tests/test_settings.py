@@ -114,6 +114,7 @@ FAULTS = [
     ({"graph__vertex": []}, "graph.vertex=[]: unknown key", "the nearest is vertices"),
     ({"chain__lenght": 1}, "chain.lenght=1: unknown key", "known: min, max, weights"),
     ({"split__sed": 1}, "split.sed=1: unknown key", "the nearest is seed"),
+    ({"split__certified": True, "split__sets": {"train": TRAIN}}, "split.certified=true: ", "no split with chains"),
     ({"split__sets__train__chain": 1}, "split.sets.train.chain=1: unknown key", "the nearest is chains"),
     ({"parquet___target_": "os.system"}, "parquet._target_=os.system: unknown key", "known: codec"),
     # the graph

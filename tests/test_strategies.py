@@ -108,7 +108,9 @@ def test_splits_are_disjoint_whole_filled_and_depend_on_nothing_else(name, graph
 def test_chains_that_are_left_out_of_the_pool_are_as_if_there_were_none(name, graph):
     pool = pool_of(graph, name)
     ids = tuple(i for i in pool.ids if i % 10 != 3)
-    found = share_out(name, replace(pool, ids=ids))
+    kept = {pool.chains[i].heads for i in ids}
+    pool = replace(pool, ids=ids, file=pool.file and {s: [h for h in c if h in kept] for s, c in pool.file.items()})
+    found = share_out(name, pool)
     assert sorted(i for chosen in found.values() for i in chosen) == list(ids)
     classes = pool.classes()
     alone = replace(
@@ -116,8 +118,6 @@ def test_chains_that_are_left_out_of_the_pool_are_as_if_there_were_none(name, gr
         chains=[pool.chains[i] for i in ids],
         ids=tuple(range(len(ids))),
         classes=lambda: [classes[i] for i in ids],
-        file=pool.file
-        and {s: [h for h in c if h in {pool.chains[i].heads for i in ids}] for s, c in pool.file.items()},
     )
     assert share_out(name, alone) == {split: tuple(map(ids.index, chosen)) for split, chosen in found.items()}
 
@@ -435,6 +435,13 @@ def test_explicit_names_all_that_is_wrong():
         "(sort sort); it gives chains to two splits (sort); it lacks chains (cummax, cummin, cumsum and 443 more); "
         "split.rest=train takes the chains that it lacks"
     )
+
+
+def test_explicit_refuses_a_chain_that_is_left_out_of_all_splits():
+    heads = chains_of("default")[0].heads
+    rest = tuple(range(1, len(chains_of("default"))))
+    with pytest.raises(ValueError, match=rf"^the file has chains that chain\.reject leaves out \({' '.join(heads)}\);"):
+        share_out("explicit", pool_of("default", "explicit", ids=rest, file={"validation": [heads]}, rest="train"))
 
 
 @pytest.mark.parametrize(("name", "key"), [("parts", "parts"), ("length", "cut"), ("explicit", "file")])
