@@ -310,7 +310,10 @@ def explicit(pool: Pool) -> Shared:
     problems = [
         ("names splits that have no chains of their own", [name for name in pool.file if name not in pool.shares]),
         ("has chains that the graph has not", [" ".join(heads) for heads in times if heads not in known]),
-        ("has chains that chain.reject leaves out", [" ".join(heads) for heads in times if heads in rejected]),
+        (
+            "must do without chains that chain.reject leaves out",
+            [" ".join(heads) for heads in times if heads in rejected],
+        ),
         ("gives chains to two splits", [" ".join(heads) for heads, count in times.items() if count > 1]),
         ("lacks chains", [] if pool.rest else [" ".join(heads) for heads in here if heads not in times]),
         ("gives splits no chain", [name for name, chains in lists.items() if not chains and name != pool.rest]),
