@@ -9,7 +9,7 @@ from typing import Any
 from fastgen.engine import Example, example
 from fastgen.findings import Audit, Finding
 from fastgen.settings import REJECTED, Config
-from fastgen.split import contained
+from fastgen.split import contained, novelties
 from fastgen.text.render import render
 from fastgen.text.tokens import mean_and_largest
 from fastgen.trace import steps_before
@@ -18,6 +18,10 @@ from fastgen.write import File, ceilings
 
 USUAL_LIMIT = 1024
 """The tokens after which trainers cut an example, unless they are told otherwise (TRL's `max_length`)."""
+
+
+NAMED = 4
+"""New runs, orders or places that are named: of most there are hundreds."""
 
 
 def show_example(example: Example) -> str:
@@ -82,6 +86,18 @@ def show_splits(config: Config) -> str:
         length = low if low == high else f"{low}-{high}"
         rows.append([split.name, split.rows, len(split.chains), *shares, length, split.of or ""])
     return columns(rows)
+
+
+def show_novelties(config: Config) -> str:
+    """What the chains of each held-out split have that train never shows, the first few of each kind by name."""
+    train, *others = config.splits
+    lines = []
+    for split in others:
+        for kind, found in novelties(split, train, config.chains).items() if split.of is None else ():
+            if found:
+                more = ", ..." if len(found) > NAMED else ""
+                lines.append([f"new in {split.name}", kind, len(found), ", ".join(found[:NAMED]) + more])
+    return columns(lines) if lines else ""
 
 
 def show_summary(config: Config, files: Mapping[str, File], rows: int, seconds: float) -> str:

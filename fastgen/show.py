@@ -24,6 +24,8 @@ def job(config: Config, examples: int, tokenizer: str | None, ceiling: bool) -> 
     from fastgen import display, engine  # they import Numba, which --help does without
 
     print(display.show_layers(config), display.show_splits(config), sep="\n\n")
+    if novelties := display.show_novelties(config):
+        print("", novelties, sep="\n")
     if ceiling:
         print("", display.show_functions(config), "", display.show_ceilings(config), sep="\n")
     counts = display.count_tokens(config) if tokenizer is None else _counted(config, tokenizer)

@@ -7,11 +7,12 @@ no split gets fewer, so that a run of n is a prefix of every larger one. Roundin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from itertools import pairwise
+from itertools import combinations, pairwise
+from typing import Any
 
 from fastgen.graph import Chain
 
@@ -111,6 +112,29 @@ def contained(split: Split, train: Split, chains: Sequence[Chain]) -> Fraction:
     inside = _inside(train, chains)
     rows = zip(split.chains, split.weights, strict=True)
     return sum((weight for chain_id, weight in rows if chains[chain_id].heads in inside), Fraction(0))
+
+
+def novelties(split: Split, train: Split, chains: Sequence[Chain]) -> dict[str, list[str]]:
+    """What chains of a split have and no chain of `train` has, each kind in order: the shortest of the new runs alone.
+
+    Runs of neighbours; orders of two transformations, one somewhere before the other; transformations at a depth, from
+    0; transformations in company, which chains of train only are alone.
+    """
+
+    def having(owner: Split, parts: Callable[[tuple[str, ...]], Iterable[Any]]) -> set[Any]:
+        return {part for i in owner.drawn for part in parts(chains[i].heads)}
+
+    def new(parts: Callable[[tuple[str, ...]], Iterable[Any]]) -> list[Any]:
+        return sorted(having(split, parts) - having(train, parts))
+
+    runs = set(new(_parts))
+    shortest = [run for run in runs if not any(part != run and part in runs for part in _parts(run))]
+    return {
+        "runs": [" ".join(run) for run in sorted(shortest, key=lambda run: (len(run), run))],
+        "orders": [f"{a} .. {b}" for a, b in new(lambda heads: combinations(heads, 2))],
+        "places": [f"{head} at depth {depth}" for depth, head in new(enumerate)],
+        "in company": new(lambda heads: heads if len(heads) > 1 else ()),
+    }
 
 
 def exposures(train: Split, chains: Sequence[Chain]) -> list[tuple[int, int]]:

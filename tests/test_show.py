@@ -7,13 +7,56 @@ import pytest
 from helpers import fastgen, files
 
 from fastgen.ceiling import ceiling
-from fastgen.display import columns, show_example, show_functions, show_splits
+from fastgen.display import columns, show_example, show_functions, show_novelties, show_splits
 from fastgen.doors import compose
 from fastgen.engine import example
 from fastgen.show import job
 from fastgen.text.render import render
 from fastgen.text.tokenizer import files as files_of
 from fastgen.transforms import RECORDS, split_head
+
+NEW = {
+    "split=parts": [("runs", 4, "cummin rank"), ("orders", 4, "cummin .. rank")],
+    "chain.min=1 split=new_context": [("runs", 4, None), ("orders", 12, None), ("in company", 1, "sort_descending")],
+    "split=length split.cut=3": [("runs", 256, None), ("orders", 16, None), ("places", 4, "multiply2 at depth 3")],
+}
+
+
+@pytest.mark.parametrize("keys", NEW)
+def test_what_train_never_shows(keys):
+    config = compose(*keys.split())
+    lines = [re.split(r"  +", line) for line in show_novelties(config).splitlines()]
+    assert [(kind, int(count)) for _, kind, count, _ in lines] == [(kind, count) for kind, count, _ in NEW[keys]]
+    for (what, kind, count, names), (_, _, first) in zip(lines, NEW[keys], strict=True):
+        assert what == "new in validation"
+        assert first is None or names.split(", ")[0] == first
+        assert names.count(", ") == min(int(count) - 1, 4)
+        for name in names.removesuffix(", ...").split(", "):
+            assert holds(config, 1, kind, name)
+            assert not holds(config, 0, kind, name)
+
+
+def holds(config, number, kind, name):
+    """Whether a chain of a split has it."""
+    words = name.split(" ")
+    for chain in (config.chains[i].heads for i in config.splits[number].chains):
+        match kind:
+            case "runs":
+                found = f" {name} " in f" {' '.join(chain)} "
+            case "orders":
+                found = words[0] in chain and words[2] in chain[chain.index(words[0]) + 1 :]
+            case "places":
+                found = int(words[3]) < len(chain) and chain[int(words[3])] == words[0]
+            case "in company":
+                found = name in chain and len(chain) > 1
+        if found:
+            return True
+    return False
+
+
+def test_a_split_of_another_has_nothing_new():
+    own = ("split.sets.train.chains=1", "split.sets.validation.chains=null", "split.sets.validation.of=train")
+    assert show_novelties(compose(*own, "split.sets.validation.n=9")) == ""
 
 
 def shown(text):
@@ -207,7 +250,7 @@ def test_functions_and_ceilings(capsys):
     ("overrides", "lines"),
     [
         (["length={min:2,max:4}"], ["2 functions among 2 chains", "at length 2 alone they are 1"]),
-        (["length=2"], ["1 functions among 2 chains (equal ones: proved)"]),
+        (["length=2"], ["1 function among 2 chains (equal ones: proved)"]),
         (
             ["graph.vertices=[reverse,add0]"],
             ["2 functions among 2 chains", "chains that are identity: 1, redundant: 1"],
