@@ -33,7 +33,7 @@ def compose(*overrides: str) -> Config:
     """
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            values = hydra.compose("run", overrides=list(overrides))
+            values = hydra.compose("common", overrides=list(overrides))
     except Exception as error:  # Hydra refuses values with errors of many kinds
         raise ConfigError(_explain(error, KEYS)) from error
     return resolve(_container(values))

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from fastgen.commit import Staged, check, publish, stage_parquet
 from fastgen.engine import Rows, fill
 from fastgen.settings import Config
 from fastgen.split import Split
-from fastgen.write import File, Staged, as_table, check, file_rows, group_rows, options, publish, schema, stage_parquet
+from fastgen.write import File, as_table, file_rows, group_rows, options, schema
 
 
 @dataclass(frozen=True)

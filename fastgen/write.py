@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
 from fastgen import __version__
 from fastgen.ceiling import ceiling
+from fastgen.commit import STAGING, append, check, lines, make, publish, stage_parquet, write_text
 from fastgen.engine import Rows, dtypes
 from fastgen.settings import Config, restore
 from fastgen.split import contained, exposures
@@ -38,9 +38,7 @@ GROUP_BYTES = 64 * 2**20
 FILE_BYTES = 2**30
 """So does a file, uncompressed."""
 
-STAGING = ".staging"
-"""Where files are until they are finished, below `out`: on the same file system, so that they can be moved at once."""
-
+VERSIONS = {"numpy": np.__version__, "pyarrow": pa.__version__}
 
 BESIDE = ("README.md", "chains.parquet", "tokenizer.json", "tokenizer_config.json")
 """What stands beside the data and the manifest."""
@@ -238,100 +236,66 @@ class File:
     sha256: str
 
 
-@dataclass(frozen=True)
-class Staged:
-    """A file that is written, with the rows it should hold, and waits below `.staging` for its place."""
-
-    path: Path
-    rows: int
-
-
-def stage_parquet(out: Path, name: str, schema: pa.Schema, tables: Iterable[pa.Table], **options: Any) -> Staged:
-    """Write tables, a row group each, as what will be the file `name` below `out`.
-
-    Nothing stays if anything is raised: pyarrow closes its writer on an exception too, and leaves a short file that
-    reads as a whole one.
-    """
-    staged = out / STAGING / Path(name).name
-    try:
-        rows = 0
-        with pq.ParquetWriter(staged, schema, **options) as writer:
-            for table in tables:
-                writer.write_table(table, row_group_size=max(1, table.num_rows))
-                rows += table.num_rows
-        return Staged(staged, rows)
-    except BaseException:
-        staged.unlink(missing_ok=True)
-        raise
-
-
-def check(staged: Staged) -> tuple[int, str]:
-    """Bytes and SHA-256 of a staged file whose footer says that it is whole; else it is removed. Raises OSError."""
-    try:
-        try:
-            found = pq.read_metadata(staged.path).num_rows
-        except pa.ArrowInvalid as error:
-            raise OSError(f"{staged.path} can't be read back: {error}") from error
-        if found != staged.rows:
-            raise OSError(f"{staged.path} holds {found} rows instead of {staged.rows}")
-        with staged.path.open("rb") as file:
-            return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
-    except BaseException:
-        staged.path.unlink(missing_ok=True)
-        raise
-
-
-def publish(staged: Path, path: Path) -> None:
-    """Move a staged file to its place, once it is on the disk; remove it if that fails."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with staged.open("r+b") as file:
-            os.fsync(file.fileno())
-        staged.replace(path)
-    except BaseException:
-        staged.unlink(missing_ok=True)
-        raise
-
-
-def write_text(out: Path, name: str, text: str) -> None:
-    """Write a small file below `out`: the old one or the new one is there, never a part."""
-    staged = out / STAGING / name
-    staged.write_text(text, encoding="utf-8", newline="\n")
-    publish(staged, out / name)
-
-
 # The folder
 
 
-def prepare(config: Config) -> None:
-    """Make the folders of a corpus, and remove what an earlier run that was cut off left unfinished."""
+def prepare(config: Config, files: Iterable[File] = ()) -> None:
+    """Make `out` ready for a run, of whose files some are there, and clear what an earlier one left unfinished.
+
+    The manifest comes first: the journal, which is among what is cleared, may know of files that it did not list.
+    """
     staging = Path(config.out) / STAGING
-    staging.mkdir(parents=True, exist_ok=True)
+    make(staging)
+    write_manifest(config, files, complete=False)
     for left in staging.iterdir():
         left.unlink()
 
 
 def tidy(config: Config) -> None:
     """Remove the staging folder of a finished run."""
-    (Path(config.out) / STAGING).rmdir()
+    staging = Path(config.out) / STAGING
+    journal(staging.parent, config.identity()).unlink(missing_ok=True)
+    staging.rmdir()
 
 
 def fingerprint(config: Config) -> str:
     """SHA-256 of the config's identity."""
-    return hashlib.sha256(json.dumps(config.identity(), sort_keys=True).encode()).hexdigest()
+    return _digest(config.identity())
+
+
+def _digest(identity: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a manifest says of a corpus: its identity, whether it is whole, and the files, by name, that are there."""
+    """What a manifest and its journal say of a corpus."""
 
     identity: Mapping[str, Any]
     complete: bool
     files: Mapping[str, File]
+    """By name, those that are there and have the size that they should."""
+    moves: Mapping[str, str | None]
+    """Files that are to be renamed, or removed (None), before anything else: see `resume`."""
+    versions: Mapping[str, Any]
+
+
+def journal(out: Path, identity: Mapping[str, Any]) -> Path:
+    """Where a run notes each finished file, in a line of JSON, until the manifest lists them.
+
+    A manifest of thousands of files, written anew after each of them, would take longer than the data. The identity is
+    in the name, so that no manifest takes the journal of another for its own.
+    """
+    return out / STAGING / f"finished-{_digest(identity)[:16]}.jsonl"
+
+
+def record(config: Config, file: File) -> None:
+    """Note a file that has come to its place."""
+    append(journal(Path(config.out), config.identity()), json.dumps(asdict(file)))
 
 
 def read_manifest(out: Path) -> Manifest | None:
-    """The manifest of the corpus in a folder, with those of its files that have the size it says; None without one.
+    """The manifest of the corpus in a folder, with what the journal adds to it; None without one.
 
     Raises ConfigError where it can't be read.
     """
@@ -340,12 +304,30 @@ def read_manifest(out: Path) -> Manifest | None:
     try:
         manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
         files = {entry["file"]: File(**entry) for entry in manifest["files"]}
+        files |= {file.file: file for file in _recorded(journal(out, manifest["config"]))}
         there = {name: file for name, file in files.items() if _size(out / name) == file.bytes}
         beside = all((out / name).exists() for name in BESIDE) and not (out / STAGING).exists()
-        return Manifest(dict(manifest["config"]), manifest["complete"] is True and beside, there)
+        moves, versions = dict(manifest.get("moves", {})), dict(manifest["versions"])
+        if foreign := [name for pair in moves.items() for name in pair if name is not None and not made_here(name)]:
+            raise ValueError(f"moves {foreign[0]!r}")
+        return Manifest(dict(manifest["config"]), manifest["complete"] is True and beside, there, moves, versions)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         rule = f"its manifest.json can't be read ({error!r}); choose another folder, or remove this one"
         raise ConfigError(f"out={out}: {rule}") from error
+
+
+def _recorded(journal: Path) -> Iterator[File]:
+    """The files that a journal lists. A line that a crash or a full disk has cut is none, whatever follows in it."""
+    for line in lines(journal):
+        try:
+            yield File(**json.loads(line))
+        except (ValueError, TypeError, RecursionError):
+            continue
+
+
+def made_here(name: str) -> bool:
+    """Whether a path below `out` is such as this module gives to files, manifest aside."""
+    return name in BESIDE or re.fullmatch(r"data/split=([a-z0-9_]+)/\1-\d+-of-\d+\.parquet", name) is not None
 
 
 def load(path: str | Path) -> Config:
@@ -356,41 +338,13 @@ def load(path: str | Path) -> Config:
     return restore(manifest.identity, str(path))
 
 
-def already(config: Config) -> Manifest | None:
-    """The manifest of this very corpus in `config.out`, or None where nothing is.
-
-    Raises ConfigError where `out` holds another corpus, or what is not fastgen's.
-    """
-    out = Path(config.out)
-    manifest = read_manifest(out)
-    if manifest is None:
-        for name in (*BESIDE, "data"):
-            if (out / name).exists():
-                rule = f"holds {name}, but no manifest.json: fastgen did not make it; choose another folder"
-                raise ConfigError(f"out={config.out}: {rule}")
-        return None
-    here, there = _flat(config.identity()), _flat(manifest.identity)
-    if different := [key for key in here | there if here.get(key) != there.get(key)]:
-        lines = [f"{key}: {there.get(key)} there, {here.get(key)} here" for key in different]
-        first = f"out={config.out}: holds another corpus; choose another folder, or remove this one"
-        raise ConfigError("\n  ".join([first, *lines]))
-    return manifest
-
-
 def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one from dotted keys to values."""
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {
-        key: value for name in tree for key, value in _flat(tree[name], f"{prefix}.{name}" if prefix else name).items()
-    }
-
-
-def write_manifest(config: Config, files: Iterable[File], complete: bool) -> None:
+def write_manifest(
+    config: Config, files: Iterable[File], complete: bool, moves: Mapping[str, str | None] | None = None
+) -> None:
     """manifest.json: all that is needed to make the data again and to check this copy. No times, no hosts."""
     files = sorted(files, key=lambda file: file.file)
     manifest = {
@@ -398,7 +352,7 @@ def write_manifest(config: Config, files: Iterable[File], complete: bool) -> Non
         "complete": complete,
         "fingerprint": fingerprint(config),
         "config": config.identity(),
-        "versions": {"numpy": np.__version__, "pyarrow": pa.__version__},
+        "versions": VERSIONS,
         "splits": {
             split.name: {
                 "rows": split.rows,
@@ -410,6 +364,7 @@ def write_manifest(config: Config, files: Iterable[File], complete: bool) -> Non
             for split in config.splits
         },
         **({"roles": tokens.ROLES} if "roles" in config.columns else {}),
+        **({"moves": moves} if moves else {}),
         "files": [asdict(file) for file in files],
     }
     write_text(Path(config.out), "manifest.json", json.dumps(manifest, indent=1) + "\n")

@@ -33,3 +33,10 @@ def python(tmp_path: Path) -> Python:
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     return run
+
+
+@pytest.fixture
+def uncached(tmp_path: Path) -> dict[str, str]:
+    """Environment in which no compiled code can be kept: each run compiles anew, for some seconds."""
+    (tmp_path / "file").write_text("")
+    return {"NUMBA_CACHE_DIR": str(tmp_path / "file" / "cache")}

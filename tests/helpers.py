@@ -13,6 +13,9 @@ from fastgen.settings import Config, restore
 
 ROOT = Path(__file__).parent.parent
 
+SLOW = "n=20_000", "shard=2000", "parquet.row_group=500", "parquet.codec=brotli", "parquet.level=11", "workers=1"
+"""A few seconds of work in ten files: the codec is slow, so that there is time to stop it."""
+
 
 def variant(config: Config, **values: Any) -> Config:
     """The config with other values of top-level keys, without Hydra: a hundred configs take a second, not ten."""
@@ -38,3 +41,10 @@ def files(out: Path) -> dict[str, str]:
         for path in sorted(out.rglob("*"))
         if path.is_file()
     }
+
+
+def ended(done: subprocess.CompletedProcess[str], code: int) -> None:
+    """The run ended with that exit code and a few lines, none of them a traceback."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr

@@ -4,7 +4,6 @@ All of it holds on Linux, macOS and Windows, except what a test's mark says.
 """
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,25 +11,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from helpers import command, fastgen, files
+from helpers import command, ended, fastgen, files
 
 from fastgen.doors import compose
 from fastgen.shard import plan
 
 SMALL = "n=3000", "shard=1000"
 
-SLOW = "n=20_000", "shard=2000", "parquet.row_group=500", "parquet.codec=brotli", "parquet.level=11", "workers=1"
-"""A few seconds of work in ten files: the codec is slow, so that there is time to stop it."""
-
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither POSIX signals nor limits of a process")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss is stated for Linux (KiB)")
-
-
-def ended(done, code):
-    """The run ended with that exit code and a few lines, none of them a traceback."""
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "Exception ignored" not in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -148,50 +137,6 @@ def test_a_disk_that_fills(corpus, tmp_path, limit):
         assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
-def interrupted(running, appears, folder):
-    """Send SIGINT when a file `appears` in the folder; the run must end at once, with 130. Returns its stderr."""
-    deadline = time.monotonic() + 120
-    while not list(folder.rglob(appears)):
-        assert running.poll() is None, running.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    running.send_signal(signal.SIGINT)
-    stopped = time.monotonic()
-    printed, error = running.communicate(timeout=120)
-    ended(subprocess.CompletedProcess(running.args, running.returncode, printed, error), 130)
-    assert time.monotonic() - stopped < 5
-    assert printed == ""
-    assert "the same command goes on" in error.splitlines()[-1]
-    return error
-
-
-@posix
-def test_an_interrupt_and_the_same_command_again(tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    ended(fastgen("run", *SLOW[:-1], "out=whole", cwd=tmp_path), 0)
-    arguments, options = command("run", *SLOW, "out=cut", cwd=tmp_path)
-    running = subprocess.Popen(arguments, **options, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    error = interrupted(running, "data/*/*.parquet", cut)
-    assert error.strip() == "fastgen: interrupted; finished files are kept, and the same command goes on"
-    finished = {name: digest for name, digest in files(cut).items() if name.startswith("data/")}
-    assert 0 < len(finished) < 10
-    assert finished.items() <= files(whole).items()
-    assert not list((cut / ".staging").iterdir())
-
-    again = fastgen("run", *SLOW, "out=cut", cwd=tmp_path)
-    ended(again, 0)
-    assert f"cut holds {len(finished)} of the 10 files already: going on" in again.stderr
-    assert files(cut) == files(whole)
-    assert not (cut / ".staging").exists()
-
-
-@pytest.fixture
-def uncached(tmp_path):
-    """Environment in which no compiled code can be kept: each run compiles anew, for some seconds."""
-    (tmp_path / "file").write_text("")
-    return {"NUMBA_CACHE_DIR": str(tmp_path / "file" / "cache")}
-
-
 def test_without_a_cache_for_compiled_code(tmp_path, uncached):
     done = fastgen("run", "graph=small", "n=200", "out=out", cwd=tmp_path, **uncached)
     ended(done, 0)
@@ -199,15 +144,6 @@ def test_without_a_cache_for_compiled_code(tmp_path, uncached):
     assert "NUMBA_CACHE_DIR" in done.stderr
     ended(fastgen("run", "graph=small", "n=200", "out=cached", cwd=tmp_path), 0)
     assert files(tmp_path / "out") == files(tmp_path / "cached")
-
-
-@posix
-def test_an_interrupt_while_kernels_are_compiled(tmp_path, uncached):
-    """Compiling begins when tokenizer.json is there. An exception raised inside LLVM's callbacks would be lost."""
-    arguments, options = command("run", "n=3000", "out=out", cwd=tmp_path, **uncached)
-    running = subprocess.Popen(arguments, **options, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    interrupted(running, "tokenizer.json", tmp_path / "out")
-    assert not list((tmp_path / "out").rglob("data/*/*"))
 
 
 @posix

@@ -220,12 +220,12 @@ def imports_no_numba(python, command):
 JOB = """
 import sys
 from fastgen.doors import command
-def job(config):
+def job(config, **own):
     print(config.k, config.graph.vertices[0].head, config.out)
     if config.k == 13:
         raise RuntimeError("a bug")
 if __name__ == "__main__":
-    command("run", job)
+    command("run", job, resume=str, overwrite=bool, extend=bool)
 """
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from helpers import files
 
-from fastgen import __version__, write
+from fastgen import __version__, commit, write
 from fastgen.doors import compose
 from fastgen.engine import example
 from fastgen.run import job
@@ -407,7 +407,7 @@ def test_a_foreign_folder_is_refused(tmp_path, name):
 def test_a_file_that_fails_is_not_there(tmp_path):
     """Whatever is raised while a file is written; and what was there before stays."""
     config = replace(compose("n=3000"), out=str(tmp_path))
-    write.prepare(config)
+    commit.make(tmp_path / ".staging")
     name = "data/split=train/train-00000-of-00001.parquet"
 
     def broken():
@@ -415,14 +415,14 @@ def test_a_file_that_fails_is_not_there(tmp_path):
         raise KeyboardInterrupt
 
     def stage(tables):
-        return write.stage_parquet(tmp_path, name, write.schema(config), tables, **write.options(config))
+        return commit.stage_parquet(tmp_path, name, write.schema(config), tables, **write.options(config))
 
     with pytest.raises(KeyboardInterrupt):
         stage(broken())
     assert files(tmp_path) == {}
     staged = stage([table(config, "train", 0, 10)])
-    size, sha256 = write.check(staged)
-    write.publish(staged.path, tmp_path / name)
+    size, sha256 = commit.check(staged)
+    commit.publish(staged.path, tmp_path / name)
     before = files(tmp_path)
     assert before == {name: sha256}
     assert (tmp_path / name).stat().st_size == size
@@ -437,13 +437,13 @@ def test_a_file_that_is_not_whole_is_found_and_removed(tmp_path, cut):
     config = replace(compose("n=3000"), out=str(tmp_path))
     write.prepare(config)
     made = table(config, "train", 0, 10)
-    staged = write.stage_parquet(tmp_path, "a.parquet", made.schema, [made], **write.options(config))
+    staged = commit.stage_parquet(tmp_path, "a.parquet", made.schema, [made], **write.options(config))
     if cut is None:
         staged = replace(staged, rows=11)
     else:
         staged.path.write_bytes(staged.path.read_bytes()[:cut])
     with pytest.raises(OSError, match="holds 10 rows instead of 11" if cut is None else "can't be read back"):
-        write.check(staged)
+        commit.check(staged)
     assert not staged.path.exists()
 
 
