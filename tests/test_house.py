@@ -27,7 +27,7 @@ ORDER = (
     *("verdict", "verdict.kinds", "verdict.reference", "verdict.right", "verdict.batch", "verdict.reward"),
     *("verdict.corrupt", "chance", "corpus", "overlap", "findings", "display", "report", "report.predictions"),
     *("report.rates", "report.baselines", "report.runs", "report.tables", "report.plots", "report.page"),
-    *("run", "show", "search", "audit", "evaluate"),
+    *("adapters", "transformer", "run", "show", "search", "audit", "evaluate", "recipe"),
 )
 """From the ground to the roof: a module imports only from those before it. The package itself is lazy, and any may ask
 its version."""
