@@ -23,7 +23,7 @@ ORDER = (
     *("graph", "solve", "classes", "split", "strategies", "text", "text.grammar", "text.preamble"),
     *("cpus", "values", "splitting", "settings", "doors", "signals"),
     *("text.render", "text.parse", "text.lexicon", "text.walk", "text.batch", "text.tokens", "text.tokenizer"),
-    *("sample", "engine", "ceiling", "commit", "write", "shard", "folder", "launch", "launch.local"),
+    *("sample", "engine", "ceiling", "commit", "lock", "write", "shard", "folder", "launch", "launch.local"),
     *("verdict", "verdict.kinds", "verdict.reference", "verdict.right", "verdict.batch", "verdict.reward"),
     *("verdict.corrupt", "chance", "corpus", "overlap", "findings", "display", "report", "report.predictions"),
     *("report.rates", "report.baselines", "report.runs", "report.tables", "report.plots", "report.page"),

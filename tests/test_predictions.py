@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fastgen.report import predictions
 from fastgen.doors import compose
+from fastgen.report import predictions
 from fastgen.report.predictions import NOT_JUDGED, Source, load, sources
 from fastgen.shard import table
 from fastgen.values import ConfigError
