@@ -104,6 +104,24 @@ def call(typingctx: Any, address: Any, *arguments: Any) -> Any:
     return signature, codegen
 
 
+@intrinsic
+def call_for(typingctx: Any, address: Any, *arguments: Any) -> Any:
+    """Call the code at `address`, as `call` does, for the int64 that it returns."""
+    signature = types.int64(address, types.StarArgTuple(arguments))
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        argtypes = list(signature.args[1])
+        unpacked = cgutils.unpack_tuple(builder, values[1])
+        kind = context.call_conv.get_function_type(types.int64, argtypes)
+        code = builder.inttoptr(values[0], kind.as_pointer())
+        status, value = context.call_conv.call_function(builder, code, types.int64, argtypes, unpacked)
+        with cgutils.if_unlikely(builder, status.is_error):
+            context.call_conv.return_status_propagate(builder, status)
+        return value
+
+    return signature, codegen
+
+
 def resize(builder: Any, value: Any, kind: ir.IntType) -> Any:
     """Zero-extend or truncate an LLVM integer to `kind`, for the bodies of intrinsics."""
     if value.type.width < kind.width:

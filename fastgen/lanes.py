@@ -155,6 +155,12 @@ def _store_as(bits: int) -> Any:
 
 
 @intrinsic
+def set_byte(typingctx: Any, address: Any, index: Any, value: Any) -> Any:
+    """Write an int64 as uint8 number `index` from `address` on."""
+    return types.void(types.int64, types.int64, types.int64), _store_as(8)
+
+
+@intrinsic
 def set_int32(typingctx: Any, address: Any, index: Any, value: Any) -> Any:
     """Write an int64 as int32 number `index` from `address` on."""
     return types.void(types.int64, types.int64, types.int64), _store_as(32)

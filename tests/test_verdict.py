@@ -168,6 +168,7 @@ EDITED = (
     *TASKS,
     "text.step=[a,r]",
     "text.step=[b]",
+    "text.step=[a]",
     "text.step=[r,b,a]",
     "k=300",
     "length={min: 1, max: 9}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -125,6 +126,23 @@ def parse_batch(texts: Any, config: Config, prompts: Any = None, chat: bool = Fa
     read = _walk(grammar, "completion", text, begins, lengths, wrong, chat)
     merged = {name: getattr(prompt, name) for item in grammar.prompt for name in _ARRAYS.get(item.field, ())}
     return read._replace(seen=np.where(known, prompt.seen, 0) | read.seen, **merged)
+
+
+def parse_blocks(
+    texts: Any, config: Config, prompts: Any = None, chat: bool = False, rows: int = 4096, size: int = 1 << 22
+) -> Iterator[Batch]:
+    """`parse_batch` block by block, of at most `rows` texts and some `size` bytes each, so that memory is bounded.
+
+    There is always a first one. Raises as `parse_batch` does, before anything is read.
+    """
+    for name, array in (("texts", texts), ("prompts", texts if prompts is None else prompts)):
+        _buffers(array if not hasattr(array, "slice") else array.slice(0, 0), name)
+    if prompts is not None and len(prompts) != len(texts):
+        raise ValueError(f"prompts: there are {len(prompts)}, and {len(texts)} texts; give one for each")
+    step = max(1, min(rows, size * len(texts) // max(1, texts.nbytes)))
+    for start in range(0, max(1, len(texts)), step):
+        block = texts.slice(start, step)
+        yield parse_batch(block, config, None if prompts is None else prompts.slice(start, step), chat)
 
 
 _ARRAYS = {

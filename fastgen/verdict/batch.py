@@ -3,34 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastgen.settings import Config
-from fastgen.text.batch import Batch, parse_batch
+from fastgen.text.batch import Batch, parse_blocks
 from fastgen.text.parse import FAULTS, MISSING
+from fastgen.verdict.judge import Arrays, has_x, judge
 from fastgen.verdict.kinds import AFTER, CLASS_OF, KINDS, WHOSE, Step, Verdict
 from fastgen.verdict.reference import verify_one
-from fastgen.verdict.right import right_chains
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Verdicts(NamedTuple):
+@dataclass(frozen=True)
+class Verdicts:
     """The verdicts on many texts, as arrays; what they hold is what `verify_one` says of each."""
 
     rows: dict[str, np.ndarray[Any, Any]]
     """By name, one per text: as `Verdict`; codes of FAULTS, WHOSE and KINDS in uint8, MISSING for None in int32."""
-    chains: list[tuple[str, ...]]
-    """Heads of every text; shared where they are the same."""
     offsets: np.ndarray[Any, Any]
     """int64[row + 1]: where a text's steps begin."""
     steps: dict[str, np.ndarray[Any, Any]]
     """By name, one per step, as `Step`: kind and after (places in KINDS and AFTER), op, other in uint8; else int32."""
+    head_offsets: np.ndarray[Any, Any]
+    """int64[row + 1]: where a text's heads begin."""
+    head_op: np.ndarray[Any, Any]
+    """uint8[head]; 0 where it is unknown"""
+    head_argument: np.ndarray[Any, Any]
+    """int64[head]; MISSING where there is none"""
     owners: dict[int, str]
     """chain id -> the split that has it."""
+
+    @cached_property
+    def heads(self) -> pa.DictionaryArray:
+        """The heads as strings, empty where unknown; each different one is there once."""
+        import pyarrow as pa
+
+        from fastgen.transforms import RECORDS
+
+        names = {record.code: record.name for record in RECORDS.values()}
+        arguments = pa.array(self.head_argument).dictionary_encode()
+        pairs = pa.array(arguments.indices.to_numpy().astype(np.int64) * 256 + self.head_op).dictionary_encode()
+        said = [divmod(pair, 256) for pair in pairs.dictionary.to_pylist()]
+        known = arguments.dictionary.to_pylist()
+        spelled = [names.get(op, "") + ("" if known[place] == MISSING else str(known[place])) for place, op in said]
+        return pa.DictionaryArray.from_arrays(pairs.indices, pa.array(spelled, pa.string()))
+
+    @cached_property
+    def chains(self) -> list[tuple[str, ...]]:
+        """Heads of every text; one object where they are the same."""
+        heads, edges = self.heads.to_pylist(), self.head_offsets.tolist()
+        found: dict[tuple[str, ...], tuple[str, ...]] = {}
+        chains = (tuple(heads[start:stop]) for start, stop in pairwise(edges))
+        return [found.setdefault(chain, chain) for chain in chains]
 
     def row(self, r: int) -> Verdict:
         """One of them as `verify_one` gives it."""
@@ -38,7 +69,8 @@ class Verdicts(NamedTuple):
         names = {"fault": FAULTS, "whose": WHOSE, "error": KINDS}
         said = {name: words[rows.pop(name)] for name, words in names.items()}
         known = {name: None if rows[name] < 0 else rows.pop(name) for name in ("chain_id", "error_depth", "error_step")}
-        exact, depth, chain = rows.pop("exact"), known["error_depth"], self.chains[r]
+        exact, depth = rows.pop("exact"), known["error_depth"]
+        chain = tuple(self.heads[self.head_offsets[r] : self.head_offsets[r + 1]].to_pylist())
         chosen = range(self.offsets[r], self.offsets[r + 1])
         listed = zip(*(values[chosen.start : chosen.stop].tolist() for values in self.steps.values()), strict=True)
         return Verdict(
@@ -64,88 +96,37 @@ def verify(prompts: Any, texts: Any, config: Config, intended: Any = None, chat:
     `intended`: integers, an array or an Arrow array: each text's chain id, -1 or null where it is not known. Raises
     TypeError and ValueError as `parse_batch` does, and where there are not as many of them as texts.
     """
-    batch = parse_batch(texts, config, prompts, chat)
-    count = batch.fault_count.size
+    batches = parse_blocks(texts, config, prompts, chat)
+    batch: Batch | None = next(batches)
+    count, start = len(texts), 0
     wanted = _intended(intended, count, len(config.chains))
-    chain_id = right_chains(batch, config)
-    others = np.flatnonzero(chain_id < 0)
-    slow = {r: verify_one(batch.row(r), config, _known(wanted[r])) for r in others.tolist()}
-    rows = _right_rows(chain_id, wanted, config)
-    counts = np.diff(batch.steps[batch.segments])
-    counts[others] = [len(verdict.steps) for verdict in slow.values()]
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    steps = _right_steps(batch, counts, config)
-    chains = [config.chains[i].heads if i >= 0 else slow[r].chain for r, i in enumerate(chain_id.tolist())]
-    _put(rows, others, _ROWS, slow.values())
-    listed = [step for verdict in slow.values() for step in verdict.steps]
-    _put(steps, np.flatnonzero(np.repeat(chain_id < 0, counts)), _STEPS, listed)
-    return Verdicts(rows, chains, offsets, steps, config.owners)
-
-
-def _right_rows(
-    chain_id: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], config: Config
-) -> dict[str, np.ndarray[Any, Any]]:
-    """What is said of a text that is right throughout; the others are filled in later."""
-    count = chain_id.size
     rows = {name: np.zeros(count, dtype) for name, dtype in _ROWS.items()}
-    for name in ("parsed", "valid", "answer"):
-        rows[name][:] = True
-    rows["error_depth"][:] = rows["error_step"][:] = MISSING
-    rows["chain_id"][:] = chain_id
-    known, intended = wanted >= 0, chain_id == wanted
-    rows["exact"][:] = np.where(known, intended, MISSING)
-    rows["whose"][:] = np.where(known & intended, WHOSE.index("intended"), WHOSE.index("explains"))
-    differ = np.flatnonzero(known & ~intended & (chain_id >= 0))
-    if differ.size:
-        number = np.array(config.classes.number)
-        same = number[chain_id[differ]] == number[wanted[differ]]
-        rows["whose"][differ[same]] = WHOSE.index("same function")
-    return rows
-
-
-def _right_steps(batch: Batch, counts: np.ndarray[Any, Any], config: Config) -> dict[str, np.ndarray[Any, Any]]:
-    """The steps as they were written, of texts that anything is said of, as if all were right."""
-    said = np.diff(batch.steps[batch.segments])
-    sizes = np.diff(batch.steps)
-    if (said != counts).any():  # of some no step is judged
-        sizes = np.where(np.repeat(said == counts, np.diff(batch.segments)), sizes, 0)
-        numbers = batch.numbers[np.repeat(said == counts, said)]
-    else:
-        numbers = batch.numbers
-    depth = np.arange(sizes.size) - np.repeat(batch.segments[:-1], np.diff(batch.segments))
-    starts = np.cumsum(sizes) - sizes
-    total = int(sizes.sum())
-    steps = {name: np.zeros(total, dtype) for name, dtype in _STEPS.items()}
-    steps["op"] = np.repeat(batch.op.astype(np.uint8), sizes)
-    steps["depth"] = np.repeat(depth.astype(np.int32), sizes)
-    steps["step"] = np.arange(total, dtype=np.int32) - np.repeat(starts.astype(np.int32), sizes)
-    for field in "abr":
-        shown = field in config.grammar.step
-        steps[field] = (
-            np.ascontiguousarray(numbers[:, config.grammar.step.index(field)])
-            if shown
-            else np.full(total, MISSING, np.int32)
-        )
-    for due, written in (("due_a", "a"), ("due_b", "b"), ("expected", "r")):
-        steps[due] = steps[written].copy()
-    return steps
-
-
-def _known(value: Any) -> int | None:
-    return None if value < 0 else int(value)
-
-
-def _intended(intended: Any, count: int, chains: int) -> np.ndarray[Any, Any]:
-    """int64[row], -1 where it is not known."""
-    if intended is None:
-        return np.full(count, -1, np.int64)
-    values = intended.to_pylist() if hasattr(intended, "to_pylist") else intended
-    found = np.array([-1 if value is None else value for value in values], np.int64)
-    if found.size != count:
-        raise ValueError(f"intended: there are {found.size}, and {count} texts; give one for each, null if unknown")
-    if found.size and (found.min() < -1 or found.max() >= chains):
-        raise ValueError(f"intended: must be chain ids from 0 to {chains - 1}, or -1; is {found.min()}..{found.max()}")
-    return found
+    offsets, steps = np.zeros(count + 1, np.int64), _steps(0)
+    heads: list[tuple[np.ndarray[Any, Any], ...]] = []
+    while batch is not None:
+        stop = start + batch.fault_count.size
+        edges = offsets[start : stop + 1]
+        edges[1:] = edges[0] + np.cumsum(np.where(has_x(batch), np.diff(batch.steps[batch.segments]), 0))
+        if edges[-1] > len(steps["kind"]):
+            more = edges[-1] * (count - stop) // stop
+            steps = _grown(steps, edges[0], edges[-1] + more + more // 32)
+        steps["written"][edges[0] : edges[-1]] = _written(batch, config)
+        said = {name: values[start:stop] for name, values in rows.items()}
+        plain = judge(batch, config, wanted[start:stop], edges, said, steps)
+        _put_plain(plain, batch, config, wanted[start:stop], edges, said, steps)
+        heads.append(_heads(batch, config))
+        start, batch = stop, next(batches, None)
+    _tell_same_function(rows, wanted, config)
+    sizes, ops, arguments = (np.concatenate(arrays) for arrays in zip(*heads, strict=True))
+    return Verdicts(
+        rows,
+        offsets,
+        _by_name({name: values[: offsets[-1]] for name, values in steps.items()}),
+        np.concatenate([[0], np.cumsum(sizes)]),
+        ops,
+        arguments,
+        config.owners,
+    )
 
 
 _ROWS: dict[str, Any] = {
@@ -154,29 +135,114 @@ _ROWS: dict[str, Any] = {
     **dict.fromkeys(("faults", "chain_id", "error_depth", "error_step"), np.int32),
     "exact": np.int8,
 }
-_STEPS = {name: np.uint8 if name in ("kind", "after", "op", "other") else np.int32 for name in Step._fields}
 
 
-def _put(
-    arrays: dict[str, np.ndarray[Any, Any]], places: np.ndarray[Any, Any], dtypes: dict[str, Any], values: Iterable[Any]
+def _steps(size: int) -> Arrays:
+    """Room for what is said of `size` steps; `written` and `due`: a, b and r."""
+    return {
+        **{name: np.zeros(size, np.uint8) for name in ("kind", "after", "op", "other")},
+        **{name: np.empty(size, np.int32) for name in ("depth", "step")},
+        **{name: np.empty((size, 3), np.int32) for name in ("written", "due")},
+    }
+
+
+def _grown(steps: Arrays, used: int, size: int) -> Arrays:
+    """Room for `size` steps, with those that are used."""
+    grown = _steps(size)
+    for name, values in steps.items():
+        grown[name][:used] = values[:used]
+    return grown
+
+
+def _by_name(steps: Arrays) -> Arrays:
+    """The arrays in the order of a `Step`, no copies."""
+    written, due = steps["written"].T, steps["due"].T
+    arrays = {**steps, **dict(zip(("a", "b", "r", "due_a", "due_b", "expected"), (*written, *due), strict=True))}
+    return {name: arrays[name] for name in Step._fields}
+
+
+def _written(batch: Batch, config: Config) -> np.ndarray[Any, Any]:
+    """int32[step, 3]: a, b and r, of texts whose steps are judged."""
+    shown, read = config.grammar.step, has_x(batch)
+    numbers = batch.numbers if read.all() else batch.numbers[np.repeat(read, np.diff(batch.steps[batch.segments]))]
+    if shown == ("a", "b", "r"):
+        return numbers
+    missing = np.full(len(numbers), MISSING, np.int32)
+    return np.stack([numbers[:, shown.index(field)] if field in shown else missing for field in "abr"], axis=1)
+
+
+def _heads(batch: Batch, config: Config) -> tuple[np.ndarray[Any, Any], ...]:
+    """How many heads each text wrote, their codes and arguments."""
+    if not any(item.field == "chain" for item in config.grammar.completion):
+        return np.diff(batch.segments), batch.op.astype(np.uint8), batch.argument.copy()
+    read = has_x(batch)
+    sizes = np.where(read, np.diff(batch.chain), np.diff(batch.segments))
+    starts = np.where(read, batch.chain[:-1], batch.segments[:-1] + batch.chain_op.size)
+    places = np.arange(sizes.sum()) + np.repeat(starts - np.cumsum(sizes) + sizes, sizes)
+    ops = np.concatenate([batch.chain_op, batch.op]).astype(np.uint8)
+    return sizes, ops[places], np.concatenate([batch.chain_argument, batch.argument])[places]
+
+
+def _tell_same_function(rows: Arrays, wanted: np.ndarray[Any, Any], config: Config) -> None:
+    """Of chains that explain a pair, those that are the same function as the one that was meant."""
+    chosen = np.flatnonzero((rows["whose"] == WHOSE.index("explains")) & (wanted >= 0))
+    if chosen.size:
+        number = np.array(config.classes.number)
+        same = number[rows["chain_id"][chosen]] == number[wanted[chosen]]
+        rows["whose"][chosen[same]] = WHOSE.index("same function")
+
+
+def _intended(intended: Any, count: int, chains: int) -> np.ndarray[Any, Any]:
+    """int64[row], -1 where it is not known."""
+    if intended is None:
+        return np.full(count, MISSING, np.int64)
+    values = intended.to_pylist() if hasattr(intended, "to_pylist") else intended
+    if not isinstance(values, np.ndarray):
+        values = [MISSING if value is None else value for value in values]
+    found = np.array(values, np.int64)
+    if found.size != count:
+        raise ValueError(f"intended: there are {found.size}, and {count} texts; give one for each, null if unknown")
+    if found.size and (found.min() < MISSING or found.max() >= chains):
+        raise ValueError(f"intended: must be chain ids from 0 to {chains - 1}, or -1; is {found.min()}..{found.max()}")
+    return found
+
+
+def _put_plain(
+    chosen: np.ndarray[Any, Any],
+    batch: Batch,
+    config: Config,
+    wanted: np.ndarray[Any, Any],
+    offsets: np.ndarray[Any, Any],
+    rows: Arrays,
+    steps: Arrays,
 ) -> None:
-    """Fields of verdicts or steps, one after the other, to their places in the arrays."""
-    codes: dict[str, tuple[str, ...]] = {"fault": FAULTS, "whose": WHOSE, "error": KINDS, "kind": KINDS, "after": AFTER}
-    listed = list(values)
-    for name in dtypes if listed else ():
-        found = [getattr(value, name) for value in listed]
-        if name in codes:
-            code = {word: i for i, word in enumerate(codes[name])}
-            found = [code[word or codes[name][0]] for word in found]
-        arrays[name][places] = [MISSING if value is None else value for value in found]
+    """What plain Python says of some texts."""
+    arrays = _by_name(steps)
+    for r in chosen.tolist():
+        verdict = verify_one(batch.row(r), config, None if wanted[r] < 0 else int(wanted[r]))
+        for name, values in rows.items():
+            values[r] = _code(name, getattr(verdict, name))
+        for at, step in enumerate(verdict.steps, start=int(offsets[r])):
+            for name, value in zip(Step._fields, step, strict=True):
+                arrays[name][at] = _code(name, value)
+
+
+_WORDS: dict[str, Sequence[str]] = {"fault": FAULTS, "whose": WHOSE, "error": KINDS, "kind": KINDS, "after": AFTER}
+
+
+def _code(name: str, value: Any) -> Any:
+    if name in _WORDS:
+        return _WORDS[name].index(value or _WORDS[name][0])
+    return MISSING if value is None else value
 
 
 def _table(verdicts: Verdicts) -> pa.Table:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    rows, count = verdicts.rows, len(verdicts.chains)
+    rows, count = verdicts.rows, verdicts.offsets.size - 1
 
-    def words(codes: np.ndarray[Any, Any], names: Sequence[str]) -> Any:
+    def words(codes: np.ndarray[Any, Any], names: Iterable[str]) -> Any:
         dictionary = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array([name or None for name in names]))
         return dictionary.cast(pa.string())
 
@@ -189,17 +255,26 @@ def _table(verdicts: Verdicts) -> pa.Table:
         return pa.array(np.bincount(row_of_step[chosen], minlength=count).astype(np.uint32))
 
     after, kind, error = verdicts.steps["after"], verdicts.steps["kind"], rows["error"]
-    depths, heads = rows["error_depth"], verdicts.chains
-    at = [h[d] if 0 <= d < len(h) else None for h, d in zip(heads, depths.tolist(), strict=True)]
+    edges, heads = verdicts.head_offsets, verdicts.heads
+    names = pc.if_else(pc.equal(heads.dictionary, ""), None, heads.dictionary)
+    spelled = pc.fill_null(names, "?").take(heads.indices)
+    depth, depths = np.diff(edges), rows["error_depth"]
+    there = (depths >= 0) & (depths < depth)
+    at = pa.array(np.where(there, edges[:-1] + depths, 0), mask=~there)
+    splits = list(dict.fromkeys(verdicts.owners.values()))
+    owner = np.full(max([*verdicts.owners, int(rows["chain_id"].max(initial=0))], default=0) + 1, len(splits), np.int32)
+    for chain_id, name in verdicts.owners.items():
+        owner[chain_id] = splits.index(name)
+    owned = np.where(rows["chain_id"] < 0, len(splits), owner[rows["chain_id"]])
     return pa.table(
         {
             "parsed": rows["parsed"],
             "fault": words(rows["fault"], FAULTS),
             "faults": rows["faults"].astype(np.uint32),
-            "depth": pa.array([min(len(chain), 255) for chain in heads], pa.uint8()),
-            "chain": pa.array([" ".join(head or "?" for head in chain) for chain in heads], pa.string()),
+            "depth": np.minimum(depth, 255).astype(np.uint8),
+            "chain": pc.binary_join(pa.LargeListArray.from_arrays(edges, spelled), " ").cast(pa.string()),
             "chain_id": known(rows["chain_id"], pa.uint16()),
-            "owner": pa.array([verdicts.owners.get(chain) for chain in rows["chain_id"].tolist()], pa.string()),
+            "owner": words(owned, [*splits, ""]),
             "whose": words(rows["whose"], WHOSE),
             "valid": rows["valid"],
             "answer": rows["answer"],
@@ -208,7 +283,7 @@ def _table(verdicts: Verdicts) -> pa.Table:
             "error_class": words(error, ("", *(CLASS_OF[name] for name in KINDS[1:]))),
             "error_depth": known(depths, pa.uint16()),
             "error_step": known(rows["error_step"], pa.uint16()),
-            "error_head": pa.array([head or None for head in at], pa.string()),
+            "error_head": names.take(heads.indices.take(at)),
             "steps": pa.array(np.diff(verdicts.offsets).astype(np.uint32)),
             "wrong": tally(kind > 0),
             "propagated": tally(after == AFTER.index("propagated")),

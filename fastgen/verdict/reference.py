@@ -47,13 +47,12 @@ def verify_one(parsed: Parsed, config: Config, intended: int | None = None) -> V
     worked = tuple(segment.head for segment in parsed.segments)
     written = (parsed.chain or ()) if "chain" in asked else worked
     named = _run(written, x, k)
-    target: Sequence[int] | None = parsed.y if "y" in given else (_run(obeyed or (), x, k) or [[]])[-1]
+    target = parsed.y if "y" in given else (_run(obeyed or (), x, k) or [None])[-1]
 
     steps: list[Step] = []
     gaps: list[tuple[int, int, str]] = []
     start = state = x
     last: tuple[int, ...] | list[int] = ()
-    whole = True
     for depth, segment in enumerate(parsed.segments if grammar.step else ()):
         start = state
         judged, state, last, gap = _judge(segment, depth, start, config)
@@ -68,7 +67,6 @@ def verify_one(parsed: Parsed, config: Config, intended: int | None = None) -> V
         if obeyed is not None and segment.op and (depth >= len(obeyed) or segment.head != obeyed[depth]):
             judged[:1] = [step._replace(kind="disobeyed") for step in judged[:1]]
         steps += judged
-        whole = whole and len(last) == len(x)
     if grammar.step and parsed.segments:
         vector: Sequence[int] | None = last
     else:
@@ -80,8 +78,7 @@ def verify_one(parsed: Parsed, config: Config, intended: int | None = None) -> V
     forced = False
     if answer and "y" in given and grammar.step and parsed.segments:
         segment = parsed.segments[end]
-        head = _transformation(segment.head, k, len(x))
-        follows = head(start, k, []) if head else None
+        follows = (_run([segment.head], start, k) or [None])[-1]
         forced = follows != list(target or ())
         if forced and follows and len(steps) >= len(x) and len(segment.steps) == len(x):
             at = len(steps) - len(x)
@@ -128,7 +125,7 @@ def verify_one(parsed: Parsed, config: Config, intended: int | None = None) -> V
         error=error,
         error_depth=place[0] if place else None,
         error_step=place[1] if place else None,
-        error_head=(written[place[0]] or None) if place and place[0] < len(written) else None,
+        error_head=_head(written, place[0] if place else None),
         steps=tuple(steps),
     )
 
@@ -141,8 +138,12 @@ def _unread(parsed: Parsed, exact: bool | None) -> Verdict:
     place = (fault.depth, fault.step) if fault else (None, None)
     return Verdict(
         *(parsed.whole, fault.kind if fault else None, parsed.fault_count, chain, None, None, "none", False, False),
-        *(exact, False, kind, *place, None, ()),
+        *(exact, False, kind, *place, _head(chain, place[0]), ()),
     )
+
+
+def _head(chain: Sequence[str], depth: int | None) -> str | None:
+    return (chain[depth] or None) if depth is not None and depth < len(chain) else None
 
 
 def _transformation(head: str, k: int, length: int) -> Transformation | None:
@@ -156,12 +157,14 @@ def _transformation(head: str, k: int, length: int) -> Transformation | None:
     return Transformation(record, argument)
 
 
-def _run(heads: Sequence[str], x: list[int], k: int) -> list[list[int]] | None:
+def _run(heads: Sequence[str], x: list[int], k: int) -> list[Any] | None:
     """x and the vector behind every transformation; None where one is unknown or x is no vector."""
+    if not x or not all(0 <= value < k for value in x):
+        return None
     states = [x]
     for head in heads:
         transformation = _transformation(head, k, len(x))
-        if transformation is None or not x or not all(0 <= value < k for value in x):
+        if transformation is None:
             return None
         states.append(transformation(states[-1], k, []))
     return states
@@ -185,9 +188,10 @@ def _aligned(
 def _judge(
     segment: Segment, depth: int, state: list[int], config: Config
 ) -> tuple[list[Step], list[int], list[int], int | None]:
-    """The steps of a transformation, the state behind it as right as can be, its results as written, and the gap.
+    """The steps of a transformation, the state behind it as right as can be, its results, and the gap.
 
-    The gap is given where steps are left out at the end, where no step is behind it.
+    The results are as they were written; where they are not shown, they are that state. The gap is given where steps
+    are left out at the end, where no step is behind it.
     """
     k, shown, length = config.k, config.grammar.step, len(state)
     places = {field: place for place, field in enumerate(shown)}
@@ -196,10 +200,11 @@ def _judge(
     def number(step: tuple[int, ...], field: str) -> int:
         return step[places[field]] if field in places else MISSING
 
+    unknown = (MISSING, MISSING, MISSING, 0)
     results = [number(step, "r") for step in segment.steps]
     if transformation is None or not state or not all(0 <= value < k for value in state):
         steps = [
-            Step("format", "", segment.op, depth, i, *(number(s, field) for field in "abr"), *[MISSING] * 3, 0)
+            Step("format", "", segment.op, depth, i, number(s, "a"), number(s, "b"), number(s, "r"), *unknown)
             for i, s in enumerate(segment.steps)
         ]
         padded = results[:length] + state[len(results) :]
@@ -213,7 +218,9 @@ def _judge(
     state_roles = [i for i in range(2) if record.roles[i] != "previous result" and "ab"[i] in places]
     many, gap = len(segment.steps) - length, len(segment.steps)
     if many:
-        columns: Any = [(places["ab"[i]], i) for i in state_roles] or [(places["r"], 2)] if places else []
+        columns = [(places["ab"[i]], i) for i in state_roles]
+        columns = columns or [(place, "abr".index(field)) for field, place in places.items() if field == "r"]
+        columns = columns or [(place, "abr".index(field)) for field, place in places.items()]
         gap = _aligned(segment.steps, expected, columns)
     steps, new = [], list(right)
     previous: int | None = None
@@ -221,7 +228,7 @@ def _judge(
         a, b, r = (number(written, field) for field in "abr")
         at = i if i < gap else i - many
         if many > 0 and gap <= i < gap + many:
-            steps.append(Step("repeated", "", segment.op, depth, i, a, b, r, *[MISSING] * 3, 0))
+            steps.append(Step("repeated", "", segment.op, depth, i, a, b, r, *unknown))
             previous = r if 0 <= r < k else previous
             continue
         due = list(expected[at])
@@ -236,7 +243,7 @@ def _judge(
             kind = "skipped"
         steps.append(Step(kind, "", segment.op, depth, i, a, b, r, due[0], due[1], value, other))
         previous = new[at] = r if 0 <= r < k else value if 0 <= value < k else due[2]
-    return steps, new, results, gap if many < 0 and gap == len(segment.steps) else None
+    return steps, new, results if "r" in places else new, gap if many < 0 and gap == len(segment.steps) else None
 
 
 def _kind(
@@ -262,7 +269,7 @@ def _kind(
         return "format", value, 0
     for role, is_, should in zip(record.roles[:2], operands, due, strict=False):
         if is_ != should:
-            return _OPERAND.get(role) or _source(record, is_, should, state), value, 0
+            return OPERAND.get(role) or _source(record, is_, should, state), value, 0
     if "r" not in shown or r == value:
         return "", value, 0
     if not {"a", "b"} <= set(shown):
@@ -283,12 +290,17 @@ def other_results(a: int, b: int, k: int) -> dict[int, int]:
     """What every operation on elements gives for these operands -> the code of the first record that has it."""
     found: dict[int, int] = {}
     for record in RECORDS.values():
-        if record.of_operands and "element" in record.roles and "count" not in record.roles:
+        if record.of_operands and computes(record):
             found.setdefault(record.of_operands(a, b, k), record.code)
     return found
 
 
-_OPERAND = {
+def computes(record: Record) -> bool:
+    """Whether it is an operation on elements, which another could be taken for."""
+    return record.of_operands is not None and "element" in record.roles and "count" not in record.roles
+
+
+OPERAND = {
     "position": "position",
     "constant": "argument",
     "element": "operand",
