@@ -147,5 +147,6 @@ def run(config: Config, rows: int = 3000, seed: int = 0, slip: float = 0.03, nam
         "steps": steps,
         "solved": None,
         "logprobs": None,
+        "words": None,
     }
     return Run(name, config, heads, **(fields | values))

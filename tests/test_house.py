@@ -27,8 +27,8 @@ ORDER = (
     *("launch.local", "verdict", "verdict.kinds", "verdict.reference", "verdict.judge", "verdict.batch"),
     *("verdict.reward",),
     *("verdict.corrupt", "chance", "corpus", "overlap", "findings", "display", "report", "report.predictions"),
-    *("report.rates", "report.baselines", "report.runs", "report.tables", "report.plots", "report.page"),
-    *("adapters", "transformer", "run", "show", "search", "audit", "evaluate", "recipe"),
+    *("report.rates", "report.baselines", "report.runs", "report.loss", "report.tables", "report.plots"),
+    *("report.page", "adapters", "transformer", "run", "show", "search", "audit", "evaluate", "recipe"),
 )
 """From the ground to the roof: a module imports only from those before it. The package itself is lazy, and any may ask
 its version."""

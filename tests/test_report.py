@@ -71,8 +71,7 @@ def test_every_step_is_found_in_its_text(text: str, task: str) -> None:
         chain = [[*part] for part in np.array(row["trace"]).reshape(-1, x)]
         for depth, codes in enumerate(chain):
             for step, code in enumerate(codes):
-                place = report.span(config, row["completion"].encode(), row["prompt"].encode(), depth, step)
-                assert place
+                place = report.span(config, row["completion"].encode(), row["prompt"].encode(), "copy", depth, step)
                 numbers = [code >> 8 & 255, code >> 16 & 255, code >> 24] if text == "full" else [code >> 24]
                 assert row["completion"][slice(*place)] == " ".join(map(str, numbers))
 

@@ -23,7 +23,8 @@ from fastgen.report.rates import Difference, Mean, Rate, Table, show
 from fastgen.report.runs import Run
 from fastgen.report.tables import Heat, heats
 from fastgen.settings import Config
-from fastgen.text.parse import parse, tokens_of
+from fastgen.text.parse import ANSWER, HEAD, parse_places
+from fastgen.transforms import RECORDS
 from fastgen.verdict.kinds import KINDS
 
 MOST_EXAMPLES = 600
@@ -144,75 +145,79 @@ def failing(
 
 
 def _example(run: Run, row: int, prompts: pa.Array, texts: pa.Array, chat: bool) -> dict[str, Any]:
-    text, prompt = texts[row].as_py() or b"", prompts[row].as_py()
+    text, prompt = texts[row].as_py() or b"", prompts[row].as_py() or b""
     kind = KINDS[run.error[row]] or NOT_JUDGED
     head = run.heads[run.error_head[row]] if run.error_head[row] >= 0 else ""
     start, stop = len(text), len(text)
-    expected = ""
     if run.error_depth[row] >= 0:
         place = int(run.error_depth[row]), int(run.error_step[row])
-        start, stop = span(run.config, text, prompt, *place, chat) or (start, stop)
-        expected = _expected(run, row, *place)
+        start, stop = span(run.config, text, prompt, kind, *place, chat)
     where = f"{run.splits[run.split[row]]}" + ("" if run.index is None else f" {run.index[row]}")
     return {
         "title": f"{where}: {kind}" + (f" in {head}" if head else ""),
         "run": run.name,
         "split": run.splits[run.split[row]],
         "kind": kind,
-        "transformation": head.rstrip("0123456789"),
+        "transformation": head.rstrip("0123456789*"),
         "prompt": prompt[-AROUND:].decode("utf-8", "replace"),
         "before": ("… " if start > AROUND else "") + text[max(0, start - AROUND) : start].decode("utf-8", "replace"),
         "wrong": text[start:stop].decode("utf-8", "replace") or "‸",
         "after": text[stop : stop + AROUND].decode("utf-8", "replace") + (" …" if len(text) > stop + AROUND else ""),
-        "expected": expected,
+        "expected": _expected(run, row, kind),
     }
 
 
-def _expected(run: Run, row: int, depth: int, step: int) -> str:
+def _expected(run: Run, row: int, kind: str) -> str:
     """What would have been right at the first wrong step, in the words of the text."""
-    steps = run.steps
+    depth, step = int(run.error_depth[row]), int(run.error_step[row])
+    if kind == "wrong chain":
+        return "Every step is right, and the chain does not lead to y."
+    if depth < 0:
+        return ""
+    place = f"transformation {depth + 1}, step {step + 1}"
+    steps, grammar = run.steps, run.config.grammar
     first, last = np.searchsorted(steps.row, [row, row + 1])
     here = first + np.flatnonzero((steps.depth[first:last] == depth) & (steps.step[first:last] == step))
-    due = {"a": steps.due_a, "b": steps.due_b, "r": steps.expected}
-    shown = [due[field][here[0]] for field in run.config.grammar.step] if here.size else []
-    if not shown or min(shown) < 0:
-        return ""
-    known = run.config.grammar.count
-    words = (run.config.grammar.number(int(value)) if value < known else str(value) for value in shown)
-    return f"right there: {' '.join(words)} (transformation {depth + 1}, step {step + 1})"
+    if not here.size:
+        return f"In {place}."
+    at = int(here[0])
+    due = {"a": int(steps.due_a[at]), "b": int(steps.due_b[at]), "r": int(steps.expected[at])}
+    shown = [name for name in "ab" if name in grammar.step]
+    if any(due[name] != getattr(steps, name)[at] for name in shown):  # expected follows from the operands written
+        record = next((record for record in RECORDS.values() if record.code == steps.op[at]), None)
+        due["r"] = record.of_operands(due["a"], due["b"], run.config.k) if record and record.of_operands else -1
+    if kind == "skipped":
+        return f"Steps are left out before {place}."
+    if due[grammar.step[0]] < 0:
+        return f"In {place}."
+    words = (grammar.number(due[name]) if due[name] >= 0 else "…" for name in grammar.step)
+    return f"Due there: {' '.join(words)} ({place})."
 
 
 def span(
-    config: Config, text: bytes, prompt: bytes, depth: int, step: int, chat: bool = False
-) -> tuple[int, int] | None:
-    """Where a step stands in a text, or its transformation's head where step is -1, in bytes; None if it is not found.
+    config: Config, text: bytes, prompt: bytes, kind: str, depth: int, step: int, chat: bool = False
+) -> tuple[int, int]:
+    """Where an error stands in a text, in bytes; the end of the text where nothing of it is there.
 
-    The parser says of any beginning of the text what is in it: the step begins in the shortest that has it.
+    A fault of the parser stands where the parser found it, one of a head at the head; any other at its step.
 
     >>> from fastgen import config
-    >>> text = b" sort 0 1 1 , 1 3 1 , 2 0 3 , 3 2 4 ; add3 1 3 4 , 1 3 4 , 3 3 6 , 4 3 7 ."
-    >>> start, stop = span(config("length=4"), text, b"3 1 4 1 -> 4 4 6 7 :", 1, 2)
+    >>> text = b" sort 0 1 1 , 1 3 1 , 2 0 3 , 3 2 4 ; add3 1 3 4 , 1 3 4 , 3 3 7 , 4 3 7 ."
+    >>> start, stop = span(config("length=4"), text, b"3 1 4 1 -> 4 4 6 7 :", "off by one", 1, 2)
     >>> text[start:stop]
-    b'3 3 6'
+    b'3 3 7'
     """
-    text = text[:SEARCHED]
-    places = tokens_of(text, config.grammar)
-
-    def there(count: int) -> bool:
-        found = parse(text[: places[count - 1].stop], config, prompt, chat).segments
-        return len(found) > depth and len(found[depth].steps) > step
-
-    if not places or not there(len(places)):
-        return None
-    low, high = 0, len(places)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if there(middle) else (middle, high)
-    first = last = high - 1
-    wanted = first + (len(config.grammar.step) if step >= 0 else 1)
-    while last + 1 < min(wanted, len(places)) and places[last + 1].kind == "number":
-        last += 1
-    return places[first].start, places[last].stop
+    parsed, places = parse_places(text[:SEARCHED], config, prompt, chat)
+    behind = depth >= len(parsed.segments)
+    faults = [
+        fault.token
+        for fault in parsed.faults
+        if (fault.depth, fault.step or 0) == (depth, step) or (behind and fault.depth is None)
+    ]
+    key = (depth, HEAD) if kind == "disobeyed" else (ANSWER, step) if behind else (depth, step)
+    found = [places.steps[key]] if kind != "format" and key in places.steps else []
+    found += [places.tokens[token] for token in faults if token < len(places.tokens)]
+    return found[0] if found else (len(text), len(text))
 
 
 # The terminal

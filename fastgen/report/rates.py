@@ -125,10 +125,10 @@ def rates(right: Any, group: Any, groups: int, cluster: Any, clusters: int) -> l
 def mean(values: Any, cluster: Any, clusters: int, unit: str = "chance") -> Mean:
     """The mean of values: float[row], cluster: int[row]."""
     sums, squares = (np.bincount(cluster, each, clusters) for each in (values, np.square(values)))
-    return mean_of(sums, squares, np.bincount(cluster, minlength=clusters), unit)
+    return mean_of(sums, squares, np.bincount(cluster, minlength=clusters), unit=unit)
 
 
-def mean_of(sums: Any, squares: Any, sizes: Any, unit: str = "chance") -> Mean:
+def mean_of(sums: Any, squares: Any, sizes: Any, *, unit: str = "chance") -> Mean:
     """The mean over clusters, of sums of values and of their squares, float[cluster], and how many they are.
 
     The interval is the wider one of the bootstrap over clusters and that of independent values.

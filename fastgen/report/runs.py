@@ -14,7 +14,7 @@ from fastgen.overlap import hash_rows, mix_rows
 from fastgen.report.baselines import Solved, solved
 from fastgen.report.predictions import Predictions
 from fastgen.settings import Config
-from fastgen.transforms import RECORDS
+from fastgen.transforms import RECORDS, Record
 from fastgen.transforms.base import split_head
 from fastgen.verdict.batch import Verdicts
 
@@ -100,6 +100,8 @@ class Run:
     solved: Solved | None
     logprobs: pa.Array | None
     """list<double>[row]: of each token of the text"""
+    words: np.ndarray[Any, Any] | None
+    """int32[row]: how many words between blanks the text has, where there are logprobs"""
 
     @property
     def right(self) -> np.ndarray[Any, Any]:
@@ -121,10 +123,11 @@ class Run:
     def owner(self) -> np.ndarray[Any, Any]:
         """int32[row]: the split that has the chain written, a place in the config's; -1 where none has."""
         names = [split.name for split in self.config.splits]
-        owners = np.full(len(self.chains), -1, np.int32)
+        owners = np.full(len(self.config.chains) + 1, -1, np.int32)
         for chain, name in self.config.owners.items():
             owners[chain] = names.index(name)
-        return owners[self.written]
+        found: np.ndarray[Any, Any] = owners[np.minimum(self.written, owners.size - 1)]
+        return found
 
     def counts(self, group: Any, groups: int, rows: Any = None) -> np.ndarray[Any, Any]:
         """int64[group, split, cluster]: how many rows are in each of the groups, int[row], negative ones in none.
@@ -154,7 +157,8 @@ class Run:
 
     @property
     def _cell(self) -> np.ndarray[Any, Any]:
-        return self.split * np.int64(self.clusters) + self.cluster
+        cell: np.ndarray[Any, Any] = self.split * np.int64(self.clusters) + self.cluster
+        return cell
 
     @property
     def _cells(self) -> int:
@@ -162,6 +166,15 @@ class Run:
 
     def _shaped(self, counts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return counts.reshape(-1, len(self.splits), self.clusters)
+
+
+COMPUTED, COPIED = "result, computed", "result, copied"
+
+
+def number_roles(record: Record) -> tuple[str, str, str]:
+    """What the three numbers of its steps are, results apart that only repeat an element."""
+    a, b, _ = record.roles
+    return a, b, COPIED if "source" in record.roles else COMPUTED
 
 
 def run_of(name: str, config: Config, predictions: Predictions, verdicts: Verdicts) -> Run:
@@ -204,6 +217,7 @@ def run_of(name: str, config: Config, predictions: Predictions, verdicts: Verdic
         steps=Steps(row, head, **verdicts.steps),
         solved=solved(config, predictions.given, of),
         logprobs=predictions.logprobs,
+        words=None if predictions.logprobs is None else _words(predictions.text),
     )
 
 
@@ -273,13 +287,10 @@ def _step_heads(
 def _keys(config: Config, predictions: Predictions, split: Any, index: Any) -> np.ndarray[Any, Any]:
     """uint64[row]: a hash of the example. Of a million different ones, two are alike with a chance of 3e-8."""
     keys = np.zeros(len(predictions), np.uint64)
-    prompt = predictions.prompt.cast(pa.large_binary()).fill_null(b"")
-    _, offsets, data = prompt.buffers()
-    edges = np.frombuffer(offsets, np.int64, len(prompt) + 1, 8 * prompt.offset) if len(prompt) else np.zeros(1, int)
+    data, edges = _bytes(predictions.prompt)
     seeds = np.diff(edges).astype(np.uint64)
     mix_rows(seeds, np.zeros_like(seeds))
-    if data is not None and data.size:
-        hash_rows(np.frombuffer(data, np.uint8), edges, seeds, keys)
+    hash_rows(data, edges, seeds, keys)
     if index is not None:
         known = np.flatnonzero(split >= 0)
         streams = np.array([each.stream for each in config.splits], np.uint64)[split[known]]
@@ -288,3 +299,26 @@ def _keys(config: Config, predictions: Predictions, split: Any, index: Any) -> n
         mix_rows(found, streams)
         keys[known] = found
     return keys
+
+
+def _words(texts: pa.Array) -> np.ndarray[Any, Any]:
+    """int32[row]: how many words between blanks each text has, without a loop over a hundred million of them."""
+    data, edges = _bytes(texts)
+    words = np.zeros(edges.size - 1, np.int32)
+    for first in range(0, words.size, BLOCK // 64):
+        here = edges[first : first + BLOCK // 64 + 1]
+        blank = np.isin(data[here[0] : here[-1]], np.frombuffer(b" \t\n\r\v\f", np.uint8))
+        before = np.append(True, blank[:-1])[: blank.size]
+        begins = here[:-1] - here[0]
+        before[begins[begins < blank.size]] = True
+        found = np.append(0, np.cumsum(before & ~blank))
+        words[first : first + begins.size] = np.diff(found[here - here[0]])
+    return words
+
+
+def _bytes(texts: pa.Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """uint8[byte] and int64[row + 1]: the bytes of texts, null is none, and where those of each row begin."""
+    texts = texts.cast(pa.large_binary()).fill_null(b"")
+    _, offsets, data = texts.buffers()
+    edges = np.frombuffer(offsets, np.int64, len(texts) + 1, 8 * texts.offset) if len(texts) else np.zeros(1, np.int64)
+    return np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8), edges

@@ -13,16 +13,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgen.overlap import mix_rows
+from fastgen.report.loss import losses
 from fastgen.report.rates import Rate, Table, difference, mean, pass_at, rate
-from fastgen.report.runs import NOTHING, Run
+from fastgen.report.runs import NOTHING, Run, number_roles
 from fastgen.split import exposures
-from fastgen.transforms import RECORDS, Record
+from fastgen.transforms import RECORDS
 from fastgen.verdict.kinds import AFTER, CLASS_OF, CLASSES, KINDS, WHOSE
 
 
 def tables(run: Run) -> list[Table]:
     """Every statistic that the run has the data for."""
-    return [found for statistic in STATISTICS if (found := statistic(run)) is not None and found.rows]
+    found = [statistic(run) for statistic in STATISTICS]
+    return [table for table in (*found, *losses(run)) if table is not None and table.rows]
 
 
 # Rows
@@ -359,12 +361,9 @@ def by_position(run: Run) -> Table:
     )
 
 
-COMPUTED, COPIED = "result, computed", "result, copied"
-
-
 def by_role(run: Run) -> Table:
     """Numbers right, by the role that they have in their steps."""
-    roles = [_roles(record) for record in RECORDS.values()]
+    roles = [number_roles(record) for record in RECORDS.values()]
     labels = [*dict.fromkeys(role for each in roles for role in each)]
     place = np.full((256, 3), -1, np.int64)
     for record, each in zip(RECORDS.values(), roles, strict=True):
@@ -382,10 +381,6 @@ def by_role(run: Run) -> Table:
         "What is copied, and positions and constants, are most of a text: they flatter."
     )
     return Table("role", "Numbers right, by role", note, ("role", "of all", *run.splits), rows)
-
-
-def _roles(record: Record) -> tuple[str, ...]:
-    return (*record.roles[:2], COPIED if "source" in record.roles else COMPUTED)
 
 
 def _right_numbers(place: Any, op: Any, written: Any, due: Any) -> Callable[[slice], Any]:
@@ -572,8 +567,8 @@ def _crosstab(
     cells = np.bincount(row.astype(np.int64) * len(columns) + column, minlength=len(rows) * len(columns))
     cells = cells.reshape(len(rows), len(columns))
     there = np.flatnonzero(cells.any(axis=0))
-    lines = [(rows[i], *cells[i, there].tolist()) for i in np.flatnonzero(cells.any(axis=1))]
-    return Table(name, title, note, (what, *(columns[i] for i in there)), lines)
+    lines = [(rows[i], *line) for i, line in enumerate(cells[:, there].tolist()) if any(line)]
+    return Table(name, title, note, (what, *(columns[i] for i in there.tolist())), lines)
 
 
 STATISTICS: tuple[Callable[[Run], Table | None], ...] = (
@@ -606,10 +601,10 @@ def compared(runs: Sequence[Run]) -> list[Table]:
 
 def paired(first: Run, other: Run) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Rows of two runs with the same example and sample."""
-    keys = [run.sample.astype(np.uint64) for run in (first, other)]
-    for key, run in zip(keys, (first, other), strict=True):
-        mix_rows(key, run.prompt)
-    _, a, b = np.intersect1d(*keys, return_indices=True)
+    keys, others = (run.sample.astype(np.uint64) for run in (first, other))
+    mix_rows(keys, first.prompt)
+    mix_rows(others, other.prompt)
+    _, a, b = np.intersect1d(keys, others, return_indices=True)
     return a, b
 
 

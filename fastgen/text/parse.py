@@ -121,6 +121,32 @@ def parse(text: str | bytes, config: Config, prompt: str | bytes | None = None, 
     prompt repeated, at the beginning or behind the line of a first ```; where the completion begins with a head, all
     before the first one; and all behind the last word. (An answer before the first ``` is not found.)
     """
+    return parse_places(text, config, prompt, chat)[0]
+
+
+class Places(NamedTuple):
+    """Where in a text that was parsed stands what, in bytes."""
+
+    tokens: tuple[tuple[int, int], ...]
+    """Start and stop of each."""
+    steps: dict[tuple[int, int], tuple[int, int]]
+    """(depth, step) -> start and stop. Step HEAD is the head; depth ANSWER and a place in y an element of it."""
+
+
+HEAD = ANSWER = -1
+
+
+def parse_places(
+    text: str | bytes, config: Config, prompt: str | bytes | None = None, chat: bool = False
+) -> tuple[Parsed, Places]:
+    """`parse`, and where it stands.
+
+    >>> from fastgen.doors import compose
+    >>> text = " sort 0 1 1 , 1 3 1 , 2 0 3 , 3 2 4 ; add3 1 3 4 , 1 3 4 , 3 3 6 , 4 3 7 ."
+    >>> parsed, places = parse_places(text, compose("length=4"), "3 1 4 1 -> 4 4 6 7 :")
+    >>> parsed.segments[1].steps[2], text[slice(*places.steps[1, 2])], text[slice(*places.steps[1, HEAD])]
+    ((3, 3, 6), '3 3 6', 'add3')
+    """
     grammar = config.grammar
     given = None if prompt is None else _read(_bytes(prompt), _prompt_start(_bytes(prompt), grammar), grammar, "prompt")
     known = given.fields if given and not given.faults else {}
@@ -134,7 +160,9 @@ def parse(text: str | bytes, config: Config, prompt: str | bytes | None = None, 
         read.count += 1
     fields = {**known, **read.fields}
     chain = fields.get("chain")
-    return Parsed(
+    edges = tuple((token.start, token.stop) for token in read.tokens)
+    places = Places(edges, {key: (edges[a][0], edges[b - 1][1]) for key, (a, b) in read.where.items()})
+    parsed = Parsed(
         x=fields.get("x"),
         y=fields.get("y"),
         depth=fields.get("depth"),
@@ -145,6 +173,7 @@ def parse(text: str | bytes, config: Config, prompt: str | bytes | None = None, 
         fault_count=read.count,
         blanks=read.blanks(b" ", chat),
     )
+    return parsed, places
 
 
 class _Token(NamedTuple):
@@ -237,6 +266,8 @@ class _Reader:
         self.count = self.place = 0
         self.depth: int | None = None
         self.step: int | None = None
+        self.where: dict[tuple[int, int], tuple[int, int]] = {}
+        """As in Places, but tokens: the first, and the one behind the last."""
 
     @property
     def token(self) -> _Token | None:
@@ -250,6 +281,11 @@ class _Reader:
             before = self.text[:start].translate(None, delete=bytes(range(0x80, 0xC0)))
             self.faults.append(Fault(FAULTS[kind], place, len(before), self.depth, self.step))
         self.count += 1
+
+    def mark(self, step: int, first: int, stop: int) -> None:
+        """Say at which tokens a step stands."""
+        if self.depth is not None:
+            self.where[self.depth, step] = first, stop
 
     def bad(self) -> None:
         """The fault of a token that does not belong here, whatever does."""
@@ -345,6 +381,15 @@ def _numbers(reader: _Reader, ends: Sequence[str], expected: int | None) -> tupl
     return tuple(values)
 
 
+def _answer(reader: _Reader, ends: Sequence[str]) -> tuple[int, ...]:
+    """The vector y."""
+    first = reader.place
+    values = _numbers(reader, ends, reader.length)
+    said = [i for i in range(first, reader.place) if reader.tokens[i].kind in ("number", "unknown")]
+    reader.where |= {(ANSWER, element): (i, i + 1) for element, i in enumerate(said)}
+    return values
+
+
 def _one_number(reader: _Reader, ends: Sequence[str]) -> int:
     return next(iter(_numbers(reader, ends, 1)), MISSING)
 
@@ -358,6 +403,7 @@ def _segments(reader: _Reader, ends: Sequence[str], width: int) -> tuple[Segment
         token = reader.token
         if token is None:
             break
+        reader.mark(HEAD, reader.place, reader.place + 1)
         if _ends(token, ends):
             reader.fault(MISPLACED)
             break
@@ -426,6 +472,7 @@ def _short_steps(reader: _Reader, ends: Sequence[str], width: int) -> tuple[list
         reader.step = len(steps)
         if token.kind != "word":
             over = reader.place if len(steps) == reader.steps else over
+            reader.mark(len(steps), reader.place, reader.place + 1)
             steps.append((reader.number() if token.kind == "number" else MISSING,))
         if token.kind != "number":
             reader.bad()
@@ -456,6 +503,7 @@ def _long_steps(reader: _Reader, ends: Sequence[str], width: int) -> tuple[list[
             numbers += [MISSING] * (-len(numbers) % width)
             for i in range(0, len(numbers), width):
                 over = first + i if len(steps) == reader.steps else over
+                reader.mark(len(steps), first + i, reader.place if spoiled else min(first + i + width, reader.place))
                 steps.append(tuple(numbers[i : i + width]))
         if ended:
             return steps, over
@@ -480,7 +528,7 @@ def _step_numbers(reader: _Reader, ends: Sequence[str]) -> tuple[list[int], bool
 
 FIELD_READERS: dict[str, Callable[[_Reader, Sequence[str]], Any]] = {
     "x": lambda reader, ends: _numbers(reader, ends, reader.length),
-    "y": lambda reader, ends: _numbers(reader, ends, reader.length),
+    "y": _answer,
     "chain": lambda reader, ends: _segments(reader, ends, 0),
     "trace": lambda reader, ends: _segments(reader, ends, len(reader.grammar.step)),
     "depth": _one_number,
