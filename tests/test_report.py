@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from judged import DRAWN, run
+from judged import DRAWN, columns, predictions, run
 
 from fastgen import shard
 from fastgen.doors import compose
 from fastgen.report import page as report
 from fastgen.report import tables as statistics
 from fastgen.report.rates import Table
+from fastgen.report.runs import run_of
 
 CONFIG = compose("n=10_000")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -27,12 +28,12 @@ HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page about texts that try to get out of it."""
-    found = run(CONFIG, rows=400, name=HOSTILE)
-    rows = shard.table(CONFIG, "validation", 0, 400)
-    texts = [f"{text} {HOSTILE}".encode() for text in rows["completion"].to_pylist()]
-    texts[0] = b"\xff\xfe" + b"7 " * 10**6
-    prompts = rows["prompt"].cast(pa.large_binary()).combine_chunks()
-    examples = report.failing(found, prompts, pa.array(texts, pa.large_binary()), chat=False)
+    texts = columns(CONFIG, 200)
+    texts["prediction"] = [f"{text} {HOSTILE}" if i % 3 else text for i, text in enumerate(texts["prediction"])]
+    texts["prediction"][1] = "7 " * 10**6
+    read, verdicts = predictions(texts, CONFIG)
+    found = run_of(HOSTILE, CONFIG, read, verdicts)
+    examples = report.failing(found, read.prompt, read.text, chat=False)
     counts = Table("counts", "Rows", "", ("state", "rows"), [("text", 400)])
     page = report.page(HOSTILE, report.sections(found, statistics.tables(found)), examples, counts)
     path = tmp_path_factory.mktemp("page") / "report.html"

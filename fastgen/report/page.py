@@ -84,7 +84,7 @@ def _score(tables: Sequence[Table]) -> str:
         for row in table.rows:
             cell = row[column]
             if cell.of:
-                interval = f"{100 * cell.low:.1f} to {100 * cell.high:.1f} of 100, {cell.count:,} of {cell.of:,}"
+                interval = f"{100 * cell.low:.1f} to {100 * cell.high:.1f}%, {cell.count:,} of {cell.of:,}"
                 boxes.append(f"<div>right on {escape(row[0])}<b>{cell.share:.1%}</b><span>{interval}</span></div>")
     return f'<div class="score">{"".join(boxes)}</div>'
 
@@ -116,7 +116,7 @@ def _table(table: Table) -> str:
 def _cell(cell: Any) -> str:
     if isinstance(cell, Rate | Mean | Difference):
         share, _, interval = show(cell).partition(" ")
-        return f'<td title="{cell.of:,} rows or steps">{share} <small>{interval}</small></td>'
+        return f"<td>{share} <small>{interval} of {cell.of:,}</small></td>" if cell.of else "<td>-</td>"
     return f'<td class="text">{escape(cell)}</td>' if isinstance(cell, str) else f"<td>{escape(show(cell))}</td>"
 
 

@@ -43,9 +43,12 @@ def dots(table: Table) -> str:
     for number, column in enumerate(columns):
         at = [(row[column], i + 0.6 * ((number + 0.5) / len(columns) - 0.5)) for i, row in enumerate(rows)]
         _errorbar(axes, number, table.header[column], at, across=True)
-    axes.set_yticks(range(len(rows)), [str(row[0]) for row in rows])
+    axes.set_yticks(range(len(rows)), _labels(rows))
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.xaxis.set_major_formatter(_percent())
+    if any(cell.unit == "nats" for row in rows for cell in row if isinstance(cell, Mean)):
+        axes.set_xlabel("nats")
+    else:
+        axes.xaxis.set_major_formatter(_percent())
     axes.grid(axis="x", alpha=0.3)
     _legend(figure, axes, [table.header[column] for column in columns])
     return _svg(figure, table.name)
@@ -65,28 +68,16 @@ def lines(table: Table) -> str:
         low, high = ([getattr(cell, end) for _, cell in there] for end in ("low", "high"))
         axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
     stride = max(1, len(rows) // 12)
-    axes.set_xticks(range(0, len(rows), stride), [str(row[0]) for row in rows[::stride]])
-    if max((len(str(row[0])) for row in rows[::stride]), default=0) > 6:
+    ticks = [*range(0, len(rows), stride)]
+    if not str(rows[-1][0]).isdecimal() and ticks[-1] < len(rows) - 1:  # what the last is called can't be guessed
+        ticks = [*(tick for tick in ticks if tick < len(rows) - stride), len(rows) - 1]
+    axes.set_xticks(ticks, [str(rows[tick][0]) for tick in ticks])
+    if max((len(str(rows[tick][0])) for tick in ticks), default=0) > 9:
         axes.tick_params(axis="x", labelrotation=30)
     axes.set_xlabel(table.header[0])
     axes.yaxis.set_major_formatter(_percent())
     axes.grid(axis="y", alpha=0.3)
     _legend(figure, axes, [table.header[column] for column in columns])
-    return _svg(figure, table.name)
-
-
-def bars(table: Table) -> str:
-    """A bar for each row, of its first rate."""
-    column, rows = _rates(table)[0], table.rows[:MOST_LINES]
-    figure, axes = _figure(0.7 + 0.27 * len(rows))
-    cells = [row[column] for row in rows]
-    axes.barh(range(len(rows)), [cell.share for cell in cells], color=COLOURS[0], alpha=0.85)
-    _errorbar(axes, 6, "", [(cell, i) for i, cell in enumerate(cells)], across=True, dot="")
-    axes.set_yticks(range(len(rows)), [str(row[0]) for row in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.xaxis.set_major_formatter(_percent())
-    axes.set_xlabel(table.header[column])
-    axes.grid(axis="x", alpha=0.3)
     return _svg(figure, table.name)
 
 
@@ -107,39 +98,95 @@ def histogram(table: Table) -> str:
 
 def heat(found: Heat, name: str) -> str:
     """A plane of rates: the share in colour, and in numbers where there is room."""
-    rows, columns = found.right.shape
-    size = min(WIDTH, 1.6 + 0.42 * columns) if columns < 16 else WIDTH
-    figure, axes = _figure(1.0 + (size - 1.6) * rows / max(columns, 1) if rows < 3 * columns else 1 + 0.26 * rows, size)
     with np.errstate(invalid="ignore"):
         shares = np.where(found.of > 0, found.right / found.of, math.nan)
     low = float(np.nanmin(shares)) if found.of.any() else 0.0
-    cells = np.ma.masked_invalid(shares)  # as paths: an image would be one that the page's policy does not load
-    image = axes.pcolormesh(cells, cmap="viridis", vmin=min(low, 0.9), vmax=1)
-    axes.invert_yaxis()
-    axes.set_xticks(np.arange(columns) + 0.5, found.labels[1], fontsize=8)
-    axes.set_yticks(np.arange(rows) + 0.5, found.labels[0], fontsize=8)
+    figure, axes = _plane(shares, found.labels, min(low, 0.9), 1, "viridis")
     axes.set_xlabel(found.across)
     axes.set_ylabel(found.down)
-    if columns <= 12:
-        for i, j in zip(*np.nonzero(found.of), strict=True):
-            dark = shares[i, j] < (min(low, 0.9) + 1) / 2
-            colour = "white" if dark else "black"
-            axes.text(j + 0.5, i + 0.5, f"{100 * shares[i, j]:.0f}", ha="center", va="center", fontsize=7, color=colour)
-    bar = figure.colorbar(image, ax=axes, format=_percent())
-    if bar.solids is not None:
-        bar.solids.set(rasterized=False, edgecolor="face")  # edges close the seams between its steps
     axes.set_title(found.title, fontsize=10)
     return _svg(figure, name)
 
 
+def crosstab(table: Table) -> str:
+    """Of each row of counts, what share is in each column."""
+    counts = np.array([row[1:] for row in table.rows], float)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    labels = [str(row[0]) for row in table.rows], [str(name) for name in table.header[1:]]
+    figure, axes = _plane(
+        np.where(counts > 0, shares, math.nan), labels, 0, float(shares.max()), "Blues", "% of the row"
+    )
+    axes.set_ylabel(table.header[0])
+    return _svg(figure, table.name)
+
+
+def courses(table: Table) -> str:
+    """Of every split, what each line came to from run to run."""
+    lines, runs = (list(dict.fromkeys(str(row[i]) for row in table.rows)) for i in (0, 1))
+    pictures = []
+    for column in range(2, len(table.header)):
+        shares = np.full((len(lines), len(runs)), math.nan)
+        for row in table.rows:
+            shares[lines.index(row[0]), runs.index(row[1])] = row[column].share
+        if np.isfinite(shares).any():
+            figure, axes = _plane(shares, (lines, runs), min(float(np.nanmin(shares)), 0.9), 1, "viridis")
+            axes.set_title(table.header[column], fontsize=10)
+            pictures.append(_svg(figure, f"{table.name}-{column}"))
+    return "".join(pictures)
+
+
+def _plane(
+    shares: Any, labels: Sequence[Sequence[str]], low: float, high: float, colours: str, title: str = ""
+) -> tuple[Figure, Axes]:
+    """Shares in a plane, NaN is left blank: in colour, and in numbers where there is room."""
+    rows, columns = shares.shape
+    longest = [max(map(len, each)) for each in labels]
+    turned = columns > 1 and longest[1] > 3
+    width = min(max(WIDTH, 3 + 0.26 * columns), 2.2 + 0.42 * columns + 0.07 * longest[0])
+    cell = min(0.42, (width - 2 - 0.07 * longest[0]) / columns)
+    figure, axes = _figure(0.9 + max(cell * 0.8, 0.24) * rows + (0.07 * longest[1] if turned else 0), width)
+    cells = np.ma.masked_invalid(shares)  # as paths: an image would be one that the page's policy does not load
+    image = axes.pcolormesh(cells, cmap=colours, vmin=low, vmax=high)
+    axes.invert_yaxis()
+    axes.set_xticks(np.arange(columns) + 0.5, labels[1], fontsize=8)
+    axes.set_yticks(np.arange(rows) + 0.5, labels[0], fontsize=8)
+    if turned:
+        axes.tick_params(axis="x", labelrotation=90)
+    if columns <= 20:
+        lightest = (low + high) / 2
+        for i, j in zip(*np.nonzero(np.isfinite(shares)), strict=True):
+            dark = (shares[i, j] < lightest) == (colours == "viridis")
+            text, ink = f"{100 * shares[i, j]:.0f}", "white" if dark else "black"
+            axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=7, color=ink)
+    bar = figure.colorbar(image, ax=axes, format=_percent())
+    bar.set_label(title)
+    if bar.solids is not None:
+        bar.solids.set(rasterized=False, edgecolor="face")  # edges close the seams between its steps
+    return figure, axes
+
+
+DOTS = (
+    *("baselines", "crossed", "planned", "whose", "class", "kind", "after", "transformation", "argument", "role"),
+    *("loss_role", "loss_depth", "loss_transformation", "compared"),
+)
+LINES = (
+    *("survival", "depth", "position", "chain_length", "vector_length", "exposure", "unseen_pairs", "solutions"),
+    *("train_solutions", "pass", "curve_score"),
+)
 PICTURES: dict[str, Callable[[Table], str]] = {
-    **dict.fromkeys(("score", "crossed", "planned", "whose", "transformation", "argument", "role", "after"), dots),
-    **dict.fromkeys(("survival", "depth", "position", "chain_length", "vector_length", "exposure", "solutions"), lines),
-    **dict.fromkeys(("pass", "curve_score", "curve_transformation", "curve_role", "loss"), lines),
-    "kind": bars,
+    **dict.fromkeys(DOTS, dots),
+    **dict.fromkeys(LINES, lines),
+    **dict.fromkeys(("first", "confusion", "executed"), crosstab),
+    **dict.fromkeys(("curve_transformation", "curve_role"), courses),
     "chains": histogram,
 }
 """Name of a table -> its picture."""
+
+
+def _labels(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """What stands first in each row; with what stands second where that is not enough to tell them apart."""
+    first = [str(row[0]) for row in rows]
+    return first if len(set(first)) == len(first) else [f"{row[0]}, {row[1]}" for row in rows]
 
 
 def _rates(table: Table) -> list[int]:
