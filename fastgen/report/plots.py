@@ -24,6 +24,9 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 WIDTH = 7.0
 """Inches of a picture; on the page it is as wide as there is room."""
 
+SHADES = 32
+"""Of a heat map; its legend is drawn one by one."""
+
 MOST_LINES = 40
 """Lines of a table of which a picture can be read."""
 
@@ -139,6 +142,8 @@ def _plane(
     shares: Any, labels: Sequence[Sequence[str]], low: float, high: float, colours: str, title: str = ""
 ) -> tuple[Figure, Axes]:
     """Shares in a plane, NaN is left blank: in colour, and in numbers where there is room."""
+    import matplotlib
+
     rows, columns = shares.shape
     longest = [max(map(len, each)) for each in labels]
     turned = columns > 1 and longest[1] > 3
@@ -146,7 +151,8 @@ def _plane(
     cell = min(0.42, (width - 2 - 0.07 * longest[0]) / columns)
     figure, axes = _figure(0.9 + max(cell * 0.8, 0.24) * rows + (0.07 * longest[1] if turned else 0), width)
     cells = np.ma.masked_invalid(shares)  # as paths: an image would be one that the page's policy does not load
-    image = axes.pcolormesh(cells, cmap=colours, vmin=low, vmax=high)
+    shades = matplotlib.colormaps[colours].resampled(SHADES)
+    image = axes.pcolormesh(cells, cmap=shades, vmin=low, vmax=high)
     axes.invert_yaxis()
     axes.set_xticks(np.arange(columns) + 0.5, labels[1], fontsize=8)
     axes.set_yticks(np.arange(rows) + 0.5, labels[0], fontsize=8)
@@ -157,7 +163,8 @@ def _plane(
         for i, j in zip(*np.nonzero(np.isfinite(shares)), strict=True):
             dark = (shares[i, j] < lightest) == (colours == "viridis")
             text, ink = f"{100 * shares[i, j]:.0f}", "white" if dark else "black"
-            axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=7, color=ink)
+            said = axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=7, color=ink)
+            said.set_in_layout(False)  # inside its cell: to ask each of them how wide it is took half of the time
     bar = figure.colorbar(image, ax=axes, format=_percent())
     bar.set_label(title)
     if bar.solids is not None:
@@ -222,9 +229,9 @@ def _errorbar(
 
 
 def _percent() -> Any:
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import FuncFormatter
 
-    return PercentFormatter(1, decimals=None)
+    return FuncFormatter(lambda value, _: f"{100 * value:.4g}%")
 
 
 def _figure(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
