@@ -56,7 +56,7 @@ def logits(weights: dict[str, Tensor], ids: Tensor, past: list[Tensor] | None = 
     width = x.shape[-1]
     for layer in range(sum(name.endswith(".qkv") for name in weights)):
         w = {name: weights[f"{layer}.{name}"] for name in ("attention_norm", "qkv", "out", "mlp_norm", "up", "down")}
-        heads = (F.rms_norm(x, (width,), w["attention_norm"]) @ w["qkv"]).view(rows, count, 3, width // HEAD, HEAD)
+        heads = (F.layer_norm(x, (width,), w["attention_norm"]) @ w["qkv"]).view(rows, count, 3, width // HEAD, HEAD)
         q, k, v = heads.permute(2, 0, 3, 1, 4)
         if past is not None:
             known = torch.stack([k, v])
@@ -64,8 +64,8 @@ def logits(weights: dict[str, Tensor], ids: Tensor, past: list[Tensor] | None = 
             k, v = past[layer]
         seen = F.scaled_dot_product_attention(q, k, v, is_causal=not start)
         x = x + seen.transpose(1, 2).reshape(rows, count, width) @ w["out"]
-        x = x + F.gelu(F.rms_norm(x, (width,), w["mlp_norm"]) @ w["up"]) @ w["down"]
-    return F.rms_norm(x, (width,), weights["norm"]) @ weights["token"].T
+        x = x + F.gelu(F.layer_norm(x, (width,), w["mlp_norm"]) @ w["up"]) @ w["down"]
+    return F.layer_norm(x, (width,), weights["norm"]) @ weights["token"].T
 
 
 def generate(weights: dict[str, Tensor], prompts: Tensor, end: int) -> Tensor:

@@ -253,11 +253,13 @@ def test_inspect_scores_a_state(config: Config, monkeypatch: pytest.MonkeyPatch)
 def test_inspect_evaluates_with_it(config: Config, tmp_path: Path) -> None:
     inspect_ai = pytest.importorskip("inspect_ai", reason="inspect_ai is not installed")
     from inspect_ai.dataset import Sample
-    from inspect_ai.model import ModelOutput, get_model
+    from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
     prompts, completions = texts(config)
     said = [*completions[:6], spoilt(completions[6]), "I don't know."]
     outputs = [ModelOutput.from_content("mockllm/model", text) for text in said]
+    for output in outputs:
+        output.usage = ModelUsage()  # else it counts tokens, by a tokenizer that it would download
     model = get_model("mockllm/model", custom_outputs=outputs)
     task = inspect_ai.Task(dataset=[Sample(input=prompt) for prompt in prompts], scorer=adapters.inspect_scorer(config))
     (log,) = inspect_ai.eval(task, model=model, log_dir=str(tmp_path), display="none", max_samples=1, max_connections=1)
