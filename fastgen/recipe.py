@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastgen import transformer
 from fastgen.doors import corpus_command
 from fastgen.settings import Config, workers_of
 from fastgen.values import ConfigError, exact, folder, whole
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
 AT_ONCE = 512
 """Texts that are generated together."""
+
+
+def width_of(value: Any) -> int:
+    """The reader of the width of a model."""
+    width = whole(1, 4096)(value)
+    if width % transformer.HEAD:
+        raise ValueError(f"must be a multiple of {transformer.HEAD}, the width of a head")
+    return width
 
 
 def job(
@@ -48,12 +57,9 @@ def job(
         raise ConfigError(f"the recipe needs the package {error.name}; pip install 'fastgen[torch]'") from None
     from tqdm import tqdm
 
-    from fastgen import transformer
     from fastgen.corpus import open_corpus
     from fastgen.text.tokens import IGNORED, most
 
-    if width % transformer.HEAD:
-        raise ConfigError(f"width={width}: must be a multiple of {transformer.HEAD}, the width of a head")
     config = replace(open_corpus(data), columns=("input_ids", "labels"))
     made = _make(data, out)
     torch.set_num_threads(workers)
@@ -137,7 +143,6 @@ def padded(offsets: np.ndarray[Any, Any], values: np.ndarray[Any, Any], pad: int
 
 def predictions(config: Config, weights: dict[str, Tensor], examples: int) -> Iterator[dict[str, Any]]:
     """What the model writes for the first examples of every split, as lines of a file: split, index, prediction."""
-    from fastgen import transformer
     from fastgen.text.grammar import EOS, PAD
     from fastgen.text.tokens import IGNORED
 
@@ -163,7 +168,7 @@ if __name__ == "__main__":
         {
             "data": folder,
             "out": folder,
-            "width": whole(32, 4096),
+            "width": width_of,
             "layers": whole(1, 64),
             "steps": whole(1, 10**7),
             "batch": whole(1, 2**16),

@@ -136,7 +136,7 @@ def test_words_around_an_answer_are_for_chats_alone(config: Config) -> None:
 
 @theirs
 def test_trl_trains_with_it(corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    trl = pytest.importorskip("trl", reason="TRL is not installed", exc_type=ImportError)
+    trl = pytest.importorskip("trl", reason="TRL is not installed")
     import torch
     from datasets import load_dataset
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
