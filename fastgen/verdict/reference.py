@@ -68,7 +68,7 @@ def verify_one(parsed: Parsed, config: Config, intended: int | None = None) -> V
             judged[:1] = [step._replace(kind="disobeyed") for step in judged[:1]]
         steps += judged
     if grammar.step and parsed.segments:
-        vector: Sequence[int] | None = last
+        vector: Sequence[int] | None = last if "r" in grammar.step else state
     else:
         vector = named[-1] if named and written else None
     answered = parsed.y if "y" in asked else vector
