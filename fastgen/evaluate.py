@@ -226,8 +226,9 @@ def drawn(
     chat: bool,
 ) -> str:
     """report.html: what is between the runs, all about the last of them, and failing examples of each."""
-    from fastgen.report import page
+    from fastgen.report import page, plots
 
+    plots.available()
     most = max(1, page.MOST_EXAMPLES // len(runs))
     examples = [
         example

@@ -449,7 +449,7 @@ def _encoded(text: str) -> bytes:
 
 
 def _floats(value: Any) -> list[float] | None:
-    good = type(value) is list and all(type(each) in (int, float) for each in value)
+    good = type(value) is list and all(type(each) is float or _fits_in(each, 53) for each in value)
     return [float(each) for each in value] if good else None
 
 
@@ -502,7 +502,9 @@ def _whole(column: Any, dtype: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[An
     if not pa.types.is_integer(column.type):
         return np.zeros(len(column), dtype), np.zeros(len(column), np.bool_)
     array = column.combine_chunks()
-    there = _there(array) & pc.fill_null(pc.greater_equal(array, 0), False).to_numpy(zero_copy_only=False)
+    there = _there(array) & pc.fill_null(pc.greater_equal(array, pa.scalar(0, array.type)), False).to_numpy(
+        zero_copy_only=False
+    )
     values = array.fill_null(0).to_numpy(zero_copy_only=False)
     there &= values.astype(np.uint64) <= np.iinfo(dtype).max
     return np.where(there, values, 0).astype(dtype), there
@@ -520,8 +522,10 @@ def _logprobs(table: pa.Table, take: pa.Array) -> pa.Array | None:
     """The column token_logprobs, if it is one."""
     if LOGPROBS not in table.column_names:
         return None
-    array = table[LOGPROBS].combine_chunks()
-    return array.cast(pa.list_(pa.float64())).take(take) if pa.types.is_list(array.type) else None
+    try:
+        return table[LOGPROBS].combine_chunks().cast(pa.list_(pa.float64())).take(take)
+    except pa.ArrowException:
+        return None
 
 
 # Gold
