@@ -407,37 +407,44 @@ def _text_column(source: Source, names: Sequence[str], asked: str | None) -> str
     return found[0]
 
 
-_JSON: dict[str, tuple[Any, type]] = {
-    "index": (pa.uint64(), int),
-    "sample": (pa.int64(), int),
-    "chain_id": (pa.uint32(), int),
-    LOGPROBS: (pa.list_(pa.float64()), list),
-}
-"""Column -> its type, and the one that its values have in JSON; the others are text."""
-
-
 def _column(meaning: str, lines: Sequence[dict[str, Any]], name: str) -> pa.Array:
-    """The values of a name; of another type than its meaning has, they are null (a sample is -1, which is none)."""
-    kind, known = _JSON.get(meaning, (pa.large_binary(), str))
-    values = [line.get(name) for line in lines]
-    if meaning == "chain":
-        values = [" ".join(map(str, value)) if type(value) is list else value for value in values]
-    if known is list:
-        return pa.array([_floats(value) for value in values], kind)
-    if known is int:
-        none = -1 if meaning == "sample" else None
-        return pa.array(
-            [value if value is None or _fits_in(value, kind.bit_width - 1) else none for value in values], kind
-        )
-    texts = [value if type(value) is str else None for value in values]
+    """The values of a name, of the type that its meaning has; others are null."""
+    kind, read = _JSON.get(meaning, (pa.large_binary(), _text))
+    values = [read(line.get(name)) for line in lines]
     try:
-        return pa.array(texts, kind)
+        return pa.array(values, kind)
     except UnicodeEncodeError:
-        return pa.array([None if text is None else _encoded(text) for text in texts], kind)
+        return pa.array([value if value is None else _encoded(value) for value in values], kind)
 
 
-def _fits_in(value: Any, bits: int) -> bool:
-    return type(value) is int and 0 <= value < 1 << bits
+def _text(value: Any) -> str | None:
+    return value if type(value) is str else None
+
+
+def _heads(value: Any) -> str | None:
+    return " ".join(map(str, value)) if type(value) is list else _text(value)
+
+
+def _number(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 2**63 else None
+
+
+def _floats(value: Any) -> list[float] | None:
+    good = type(value) is list and all(
+        type(each) is float or (type(each) is int and abs(each) < 2**63) for each in value
+    )
+    return [float(each) for each in value] if good else None
+
+
+_JSON: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+    "index": (pa.uint64(), _number),
+    "sample": (pa.int64(), lambda value: value if value is None or _number(value) is not None else -1),
+    "chain_id": (pa.uint64(), _number),
+    "chain": (pa.large_binary(), _heads),
+    LOGPROBS: (pa.list_(pa.float64()), _floats),
+}
+"""Column -> its type and the reader of its values; the others are text. What is no sample is -1, and not null as where
+there is none."""
 
 
 def _encoded(text: str) -> bytes:
@@ -446,11 +453,6 @@ def _encoded(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
-
-
-def _floats(value: Any) -> list[float] | None:
-    good = type(value) is list and all(type(each) is float or _fits_in(each, 53) for each in value)
-    return [float(each) for each in value] if good else None
 
 
 # Arrow
