@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -243,6 +242,8 @@ def write(out: Path, texts: Mapping[str, str], verdicts: pa.Table) -> None:
     """Write the files, and put them in their places once all are whole. Raises ConfigError where that can't be done."""
     import pyarrow.parquet as pq
 
+    from fastgen.commit import publish
+
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=out) as scratch:
@@ -251,7 +252,7 @@ def write(out: Path, texts: Mapping[str, str], verdicts: pa.Table) -> None:
             for name, text in texts.items():
                 (staged / name).write_text(text, encoding="utf-8", newline="\n")
             for name in (VERDICTS, *texts):
-                os.replace(staged / name, out / name)
+                publish(staged / name, out / name)
         if PAGE not in texts:
             (out / PAGE).unlink(missing_ok=True)  # one of other predictions would be taken for that of these
     except OSError as error:

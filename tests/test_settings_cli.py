@@ -204,6 +204,19 @@ def test_help_of_a_command_that_reads_a_corpus(fastgen, python, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_help_of_a_command_that_reads_a_corpus_or_a_config(fastgen, python, tmp_path):
+    done = fastgen("evaluate", "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("python -m fastgen.evaluate: ")
+    for text in (
+        *("  predictions=null ", "  data=null ", "  out=report ", "  text_column=null ", "  expect=null "),
+        *("  chat=false ", "graph: deep, default, mixed", "'out=report/${predictions}'"),
+    ):
+        assert text in done.stdout
+    imports_no_numba(python, "evaluate")
+    assert not list(tmp_path.iterdir())
+
+
 def imports_no_numba(python, command):
     script = f"""if True:
         import runpy, sys
@@ -312,5 +325,7 @@ def test_the_folder_of_configs_is_beside_or_inside_the_package():
         "search.yaml",
         "show.yaml",
         "audit.yaml",
+        "evaluate.yaml",
+        "recipe.yaml",
     }
     assert sys.modules["fastgen.doors"].PACKAGE in (CONF.parent, CONF.parent / "fastgen")

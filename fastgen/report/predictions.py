@@ -110,10 +110,10 @@ def sources(patterns: Sequence[str]) -> list[Source]:
                 f"predictions={pattern}: there is no such file; name a .jsonl or .parquet file, or several"
             )
         found += [Path(path) for path in sorted(paths, key=_natural)]
+    found = list(dict.fromkeys(found))
     stems = [path.stem if path.is_file() else path.name for path in found]
     return [
-        Source(stem if stems.count(stem) == 1 else str(path), path)
-        for stem, path in zip(stems, dict.fromkeys(found), strict=False)
+        Source(stem if stems.count(stem) == 1 else str(path), path) for stem, path in zip(stems, found, strict=True)
     ]
 
 
@@ -159,10 +159,12 @@ def load(
     rows.mark("not UTF-8", ~_utf8(text))
 
     judged = np.flatnonzero(rows.state < len(JUDGED))
+    read, logprobs = rows.read(), _logprobs(table)
+    columns = [read["split"], read["index"], prompts, text, *([] if logprobs is None else [logprobs])]
     if judged.size < len(rows):
-        given = parse_batch(pa.nulls(judged.size, pa.large_binary()), config, prompts.take(pa.array(judged)))
-    take = pa.array(judged)
-    read = rows.read()
+        columns = [column.take(pa.array(judged)) for column in columns]
+        given = parse_batch(pa.nulls(judged.size, pa.large_binary()), config, columns[2])
+    split, index, prompts, text, *more = columns
     return Predictions(
         name=source.name,
         text_column=text_column,
@@ -170,14 +172,14 @@ def load(
         missing={name: rows.missing(name, judged) for name in expect},
         read=read,
         judged=judged,
-        split=read["split"].combine_chunks().take(take),
-        index=read["index"].combine_chunks().take(take),
+        split=split.combine_chunks(),
+        index=index.combine_chunks(),
         sample=rows.sample[judged],
-        prompt=prompts.take(take),
-        text=text.take(take),
+        prompt=prompts,
+        text=text,
         given=given,
         intended=rows.intended[judged],
-        logprobs=_logprobs(table, take),
+        logprobs=more[0] if more else None,
     )
 
 
@@ -520,12 +522,12 @@ def _holds(texts: pa.Array, parts: pa.Array) -> np.ndarray[Any, Any]:
     return holds
 
 
-def _logprobs(table: pa.Table, take: pa.Array) -> pa.Array | None:
+def _logprobs(table: pa.Table) -> pa.Array | None:
     """The column token_logprobs, if it is one."""
     if LOGPROBS not in table.column_names:
         return None
     try:
-        return table[LOGPROBS].combine_chunks().cast(pa.list_(pa.float64())).take(take)
+        return table[LOGPROBS].combine_chunks().cast(pa.list_(pa.float64()))
     except pa.ArrowException:
         return None
 
