@@ -63,6 +63,11 @@ def held(out: Path) -> Iterator[Callable[[], None]]:
         release()
 
 
+def is_there(out: Path) -> bool:
+    """Whether there is a lock, of a writer that is alive or not."""
+    return (out / NAME).exists()
+
+
 def _take(path: Path) -> int:
     """A descriptor of the file, with its lock ours. Raises ConfigError where somebody writes."""
     while True:

@@ -43,7 +43,7 @@ def job(config: Config, resume: str = "size", overwrite: bool = False, extend: b
         shards = plan(config)
         files: dict[str, File] = {}
         try:
-            whole = resume == "size" and folder.is_whole(config, shards)
+            whole = resume == "size" and not lock.is_there(Path(config.out)) and folder.is_whole(config, shards)
             if not whole:
                 with lock.held(Path(config.out)) as stop.leave:
                     files |= folder.ready(config, shards, overwrite, extend)
@@ -120,7 +120,9 @@ def _fail(message: str) -> None:
 def _lacking(config: Config, shards: Sequence[Shard], files: dict[str, File]) -> str:
     """What the disk lacks, as far as finished files tell."""
     missing = sum(shard.stop - shard.start for shard in shards if shard.file not in files)
-    free = f"{shutil.disk_usage(config.out).free / 1e6:,.1f} MB are free"
+    out = Path(config.out).absolute()
+    made = next(path for path in (out, *out.parents) if path.exists())
+    free = f"{shutil.disk_usage(made).free / 1e6:,.1f} MB are free"
     if not files:
         return f"; {free}"
     each = sum(file.bytes for file in files.values()) / sum(file.rows for file in files.values())
