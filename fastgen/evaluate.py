@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 PAGE, FIGURES, VERDICTS = "report.html", "report.json", "verdicts.parquet"
 
-BLOCK = 65_536
-"""Rows that are judged at a time: parsing takes up to 70 times as much memory as the text."""
-
 
 def listed(rule: str) -> Callable[[Any], tuple[str, ...]]:
     """The reader of one or several names."""
@@ -123,31 +120,14 @@ def _loaded(source: Source, config: Config, text_column: str | None, expect: Seq
 
 
 def judge(predictions: Predictions, config: Config, chat: bool) -> Verdicts:
-    """The verdicts on the rows that are judged, which are parsed block by block."""
-    import numpy as np
+    """The verdicts on the rows that are judged."""
     from tqdm import tqdm
 
-    from fastgen.verdict.batch import Verdicts, verify
+    from fastgen.verdict.batch import verify
 
-    found = []
-    with tqdm(
-        total=len(predictions), unit=" rows", unit_scale=True, desc=f"{predictions.name}: judge", disable=None
-    ) as bar:
-        for start in range(0, max(1, len(predictions)), BLOCK):
-            block = slice(start, start + BLOCK)
-            prompts, texts = predictions.prompt[block], predictions.text[block]
-            found.append(verify(prompts, texts, config, predictions.intended[block], chat))
-            bar.update(len(texts))
-    if len(found) == 1:
-        return found[0]
-    counts = np.concatenate([np.diff(each.offsets) for each in found])
-    return Verdicts(
-        rows={name: np.concatenate([each.rows.pop(name) for each in found]) for name in list(found[0].rows)},
-        chains=[chain for each in found for chain in each.chains],
-        offsets=np.concatenate([[0], np.cumsum(counts)]),
-        steps={name: np.concatenate([each.steps.pop(name) for each in found]) for name in list(found[0].steps)},
-        owners=found[0].owners,
-    )
+    made = predictions
+    with tqdm(total=len(made), unit=" rows", unit_scale=True, desc=f"{made.name}: judge", disable=None) as bar:
+        return verify(made.prompt, made.text, config, made.intended, chat, bar.update)
 
 
 def rows(predictions: Predictions, verdicts: Verdicts, named: bool) -> pa.Table:

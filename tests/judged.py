@@ -17,7 +17,7 @@ from fastgen.report.runs import NOTHING, Run, Steps, run_of
 from fastgen.settings import Config
 from fastgen.shard import table
 from fastgen.verdict.batch import Verdicts, verify
-from fastgen.verdict.corrupt import MADE, corrupt
+from fastgen.verdict.corrupt import corrupt
 from fastgen.verdict.kinds import AFTER, KINDS, WHOSE
 
 
@@ -58,7 +58,7 @@ def _corrupted(each: Any, config: Config, random: Random) -> str | None:
     for _ in range(20):
         try:
             place = random.randrange(len(each.chain)), random.randrange(len(each.x))
-            return corrupt(each, config, random.choice(MADE), *place, consistent=random.random() < 0.5)
+            return corrupt(each, config, random.choice(KINDS[1:]), *place, consistent=random.random() < 0.5)
         except ValueError:
             continue
     return None

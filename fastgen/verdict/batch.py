@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -90,11 +90,19 @@ class Verdicts:
         return _table(self)
 
 
-def verify(prompts: Any, texts: Any, config: Config, intended: Any = None, chat: bool = False) -> Verdicts:
+def verify(
+    prompts: Any,
+    texts: Any,
+    config: Config,
+    intended: Any = None,
+    chat: bool = False,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> Verdicts:
     """`verify_one` for every text of an Arrow array with its prompt.
 
-    `intended`: integers, an array or an Arrow array: each text's chain id, -1 or null where it is not known. Raises
-    TypeError and ValueError as `parse_batch` does, and where there are not as many of them as texts.
+    `intended`: integers, an array or an Arrow array: each text's chain id, -1 or null where it is not known. `progress`
+    is called with the number of texts of each block. Raises TypeError and ValueError as `parse_batch` does, and where
+    there are not as many of them as texts.
     """
     batches = parse_blocks(texts, config, prompts, chat)
     batch: Batch | None = next(batches)
@@ -115,6 +123,7 @@ def verify(prompts: Any, texts: Any, config: Config, intended: Any = None, chat:
         plain = judge(batch, config, wanted[start:stop], edges, said, steps)
         _put_plain(plain, batch, config, wanted[start:stop], edges, said, steps)
         heads.append(_heads(batch, config))
+        progress(stop - start)
         start, batch = stop, next(batches, None)
     _tell_same_function(rows, wanted, config)
     sizes, ops, arguments = (np.concatenate(arrays) for arrays in zip(*heads, strict=True))

@@ -349,7 +349,7 @@ def _is_sound(block, row):
 # Running heads. What is listed: of each row that is executed, its number, its head's op and argument, and the address
 # that takes a, b and r of its steps, int32[step, 3].
 
-ROW, OP, ARGUMENT, ADDRESS, SORTED = range(5)
+ROW, OP, ARGUMENT, ADDRESS, SORTED = np.arange(5)
 
 
 @jit
