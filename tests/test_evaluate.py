@@ -165,15 +165,6 @@ def test_texts_are_judged_and_not_compared(
     assert found.right() == [True, False] + [True] * (ROWS - 2)
 
 
-def test_blocks_change_nothing(
-    said: Callable[..., Said], gold: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = lines(tmp_path / "preds.jsonl", wrong(gold, range(0, 60, 7)))
-    whole = said(path)
-    monkeypatch.setattr(evaluate, "BLOCK", 23)
-    assert said(path) == whole
-
-
 def test_without_a_corpus(said: Callable[..., Said], gold: list[dict[str, Any]], tmp_path: Path) -> None:
     path = lines(tmp_path / "preds.jsonl", wrong(gold, [3, 4]))
     assert said(path, config=compose("n=1000")) == said(path)

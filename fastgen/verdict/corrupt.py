@@ -132,7 +132,9 @@ def lacks(kind: str, config: Config) -> str:
 
 def _of_y(config: Config) -> str:
     """The kind of a wrong y that a task asks for; empty where it asks for none."""
-    return "" if not _asks(config, "y") else "copy" if _asks(config, "trace") else "wrong result"
+    return (
+        "" if not _asks(config, "y") else "copy" if _asks(config, "trace") and config.grammar.step else "wrong result"
+    )
 
 
 def _asks(config: Config, field: str) -> bool:

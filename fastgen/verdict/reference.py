@@ -68,7 +68,7 @@ def verify_one(parsed: Parsed, config: Config, intended: int | None = None) -> V
             judged[:1] = [step._replace(kind="disobeyed") for step in judged[:1]]
         steps += judged
     if grammar.step and parsed.segments:
-        vector: Sequence[int] | None = last if "r" in grammar.step else state
+        vector: Sequence[int] | None = last
     else:
         vector = named[-1] if named and written else None
     answered = parsed.y if "y" in asked else vector
@@ -94,7 +94,7 @@ def verify_one(parsed: Parsed, config: Config, intended: int | None = None) -> V
         compared = vector if "trace" in asked and grammar.step else target
         if compared is not None and list(answered or ()) != list(compared):
             valid = False
-            kind = "copy" if "trace" in asked else "wrong result"
+            kind = "copy" if "trace" in asked and grammar.step else "wrong result"
             errors.append((*_first_difference(answered or (), compared, len(obeyed or parsed.segments)), 2, kind))
     if valid and not answer:
         errors.append((len(written), 0, 2, "wrong chain"))
