@@ -10,16 +10,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
+
+import numpy as np
 
 from fastgen.ceiling import ceiling
 from fastgen.doors import compose
+from fastgen.engine import Example
+from fastgen.shard import table
 from fastgen.split import contained
 from fastgen.strategies import STRATEGIES
 from fastgen.text.grammar import ebnf
-from fastgen.transforms import RECORDS
+from fastgen.text.render import render
+from fastgen.trace import unpack
+from fastgen.transforms import RECORDS, Step
 from fastgen.transforms.base import OWN_CODES, Record
-from fastgen.verdict.kinds import RECORD_OF_KINDS
+from fastgen.verdict.corrupt import corrupt
+from fastgen.verdict.kinds import KINDS, RECORD_OF_KINDS
+from fastgen.verdict.likely import expected
+from fastgen.verdict.reference import by_value
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -123,8 +133,38 @@ def grammar() -> str:
 
 
 def errors() -> str:
-    """The Markdown table of the kinds of errors."""
-    return _table(("kind", "class", "what it is"), [(f"`{kind.name}`", *kind[1:]) for kind in RECORD_OF_KINDS])
+    """The Markdown table of the kinds of errors: what chance gives, by the function that reports it, and an example."""
+    chance = {kind: f"{share:.0%}" for kind, (share, _) in _by_chance().items()}
+    rows = [(f"`{kind.name}`", *kind[1:], chance.get(kind.name, ""), *_error(kind.name)) for kind in RECORD_OF_KINDS]
+    return _table(("kind", "class", "what it is", "by chance", "for example", "there"), rows)
+
+
+def _by_chance() -> dict[str, tuple[float, int]]:
+    """Of the default config: if results of steps that compute were wrong, and sources of steps that order."""
+    config = compose()
+    op, a, b, _ = unpack(table(config, "train", 0, 10_000)["trace"].combine_chunks().flatten().to_numpy())
+    computing = [record.code for record in own() if record.of_operands]
+    ordering = [record.code for record in own() if "source" in record.roles and by_value(record)]
+    codes = {"wrong result": computing, "source": ordering}
+    kind = sum(KINDS.index(name) * np.isin(op, listed) for name, listed in codes.items())
+    return expected(config, {"op": op, "a": a, "b": b, "kind": kind})
+
+
+def _error(kind: str) -> tuple[str, str]:
+    """A text of one transformation of three steps with this error, and which of them is wrong."""
+    config = compose("length=3", "chain.min=1", *(["task=execute"] if kind == "disobeyed" else []))
+    places: list[tuple[int, ...]] = [()] if kind == "wrong chain" else [(0, step) for step in (1, 0, 2)]
+    for x, head, place in product(([3, 1, 9], [3, 1, 3]), config.grammar.heads, places):
+        chain = next(chain for chain in config.chains if chain.heads == (head,))
+        steps: list[Step] = []
+        y = chain.transformations[0](x, config.k, steps)
+        drawn = Example(0, 0, chain.heads, x, y, steps)
+        try:
+            text = corrupt(drawn, config, kind, *place)
+        except ValueError:
+            continue
+        return f"`{render(drawn, config)[0]}{text}`", f"step {place[1]}" if place else ""
+    raise ValueError(f"no example of {kind}")
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -142,13 +182,13 @@ def readme(text: str) -> str:
         "grammar": grammar(),
         "errors": errors(),
     }
-    for name, table in parts.items():
+    for name, rows in parts.items():
         opening, closing = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, found, rest = text.partition(opening)
         _, closed, after = rest.partition(closing)
         if not (found and closed):
             raise ValueError(f"README.md has no {opening} ... {closing}")
-        text = f"{before}{opening}\n{table}\n{closing}{after}"
+        text = f"{before}{opening}\n{rows}\n{closing}{after}"
     return text
 
 

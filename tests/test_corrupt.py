@@ -6,7 +6,7 @@ from collections import Counter
 from random import Random
 
 import pytest
-from campaign_verdict import CONFIGS, right, wrong
+from campaign_verdict import CONFIGS, draw, right, wrong
 
 from fastgen.doors import compose
 from fastgen.engine import Example, example
@@ -62,6 +62,22 @@ def test_kind_and_place_are_found(record, consistent):
     assert made["format"] == 12
     for kind, names in EXPECTED.items():
         assert (made[kind] > 0) == (record.name in names), kind
+
+
+@pytest.mark.parametrize("keys", ["task=plan", "task=plan length=2 k=3", "task=execute length={min:1,max:5}"])
+def test_the_reference_finds_them_too(keys):
+    config, random, made = compose(*keys.split()), Random(keys), Counter()
+    for index in range(60):
+        each = example(config, "train", index)
+        prompt, _ = render(each, config)
+        for kind in (kind for kind in KINDS[1:] if not lacks(kind, config)):
+            if found := draw(config, each, kind, random):
+                text, _, place = found
+                verdict = verify_one(parse(text, config, prompt), config)
+                assert verdict.error == kind, (prompt, text)
+                assert (verdict.error_depth, verdict.error_step) == (place or (None, None)), (prompt, text)
+                made[kind] += 1
+    assert len(made) >= (18 if keys == "task=plan" else 13)
 
 
 def test_what_can_not_be_made_is_refused():

@@ -25,8 +25,8 @@ ORDER = (
     *("text.render", "text.parse", "text.lexicon", "text.walk", "text.batch", "text.tokens", "text.tokenizer"),
     *("sample", "engine", "ceiling", "commit", "lock", "write", "shard", "folder", "launch"),
     *("launch.local", "verdict", "verdict.kinds", "verdict.reference", "verdict.judge", "verdict.batch"),
-    *("verdict.reward",),
-    *("verdict.corrupt", "chance", "corpus", "overlap", "findings", "display", "report", "report.predictions"),
+    *("verdict.reward", "verdict.corrupt", "verdict.likely"),
+    *("chance", "corpus", "overlap", "findings", "display", "report", "report.predictions"),
     *("report.rates", "report.baselines", "report.runs", "report.loss", "report.tables", "report.plots"),
     *("report.page", "adapters", "transformer", "run", "show", "search", "audit", "evaluate", "recipe"),
 )

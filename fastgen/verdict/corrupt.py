@@ -223,10 +223,9 @@ def _other_heads(
     state = _before(right, depth, example)
     for other in _rotated([other for other in config.grammar.heads if other != head], choice):
         steps = _worked([other], state, config.k)[0].steps
-        differ = [
-            i for i, pair in enumerate(zip(due, steps, strict=True)) if len({_shown(s, config) for s in pair}) > 1
-        ]
-        first = 0 if kind == "disobeyed" else differ[0] if differ else None
+        pairs = enumerate(zip(due, steps, strict=True))
+        differ = (i for i, (one, another) in pairs if _shown(one, config) != _shown(another, config))
+        first = 0 if kind == "disobeyed" else next(differ, None)
         if first == step:
             part = Part(other if kind == "disobeyed" else head, steps)
             yield _followed(right, depth, part, _results(steps), consistent, config.k)
@@ -322,9 +321,8 @@ def _wrong(record: Record, kind: str, due: Step, state: Sequence[int], config: C
         case "count":
             yield from made(numbers(length, "count"))
         case "source" | "unstable" if ordered:
-            equal = (state[each] == due[3] for _, each in numbers(length, "source"))
-            pairs = zip(numbers(length, "source"), equal, strict=True)
-            yield from made(pair for pair, same in pairs if same == (kind == "unstable"))
+            found = numbers(length, "source")
+            yield from made(pair for pair in found if (state[pair[1]] == due[3]) == (kind == "unstable"))
         case "copy" if "source" not in record.roles:
             yield from made(numbers(k, "previous result"))
         case "copy" if whole:
