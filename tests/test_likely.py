@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
 from itertools import product
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from helpers import variant
+from judged import real
 
 from fastgen.doors import compose
 from fastgen.engine import Example
+from fastgen.report.tables import by_kind
 from fastgen.text.render import render
 from fastgen.transforms import RECORDS, Transformation
 from fastgen.verdict.batch import verify
@@ -25,12 +28,25 @@ def worked(config, record, x):
     return Example(0, 0, (transformation.head,), list(x), y, steps)
 
 
+def alone(config, record):
+    """The config with a graph of one transformation."""
+    head = Transformation(record, None if record.argument is None else 1).head
+    only = {"train": {"chains": 1, "n": None, "of": None, "length": None}}
+    return variant(
+        config,
+        graph={"layers": 1, "width": 1, "vertices": [head]},
+        chain={"min": 1, "max": 1, "weights": None, "reject": []},
+        split={**config.identity()["split"], "sets": only},
+    )
+
+
 def enumerated(config, record, field, vectors):
     """The steps of each text that differs from a right one in one number of this field, and which are the first wrong.
 
     It is each of the others, in every step. The graph has no other transformation: of a few steps, all could happen to
     be those of another.
     """
+    config = alone(config, record)
     prompts, texts = [], []
     for x in vectors:
         each = worked(config, record, x)
@@ -39,14 +55,13 @@ def enumerated(config, record, field, vectors):
         numbers = np.array(said, int).reshape(len(x), -1)
         bound = len(x) if record.roles["abr".index(field)] in ("position", "source", "count") else config.k
         place = config.grammar.step.index(field)
-        alone = replace(config, grammar=replace(config.grammar, heads=each.chain))
         for i in range(len(x)):
             for value in set(range(bound)) - {numbers[i, place]}:
                 changed = numbers.copy()
                 changed[i, place] = value
                 prompts.append(prompt)
                 texts.append(f" {head} " + " , ".join(" ".join(map(str, step)) for step in changed) + " .")
-    steps = verify(pa.array(prompts), pa.array(texts), alone).steps
+    steps = verify(pa.array(prompts), pa.array(texts), config).steps
     first = (steps["kind"] > 0) & (steps["after"] == 0)
     assert first.sum() == len(texts)
     return steps, {name: values[first] for name, values in steps.items()}
@@ -120,3 +135,14 @@ def test_copies_from_elsewhere_are_as_many_as_chance_gives():
     assert of == 4**3 * 3 * 3
     assert found == pytest.approx(chance * of)
     assert chance == pytest.approx(1 - (1 - 1 / 4) ** 2)
+
+
+def test_the_report_shows_the_share_by_chance():
+    made = real(compose(), rows=400)
+    table = by_kind(made)
+    rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
+    assert rows["off by one"]["by chance"] == pytest.approx(0.2)
+    for name, row in rows.items():
+        assert math.isnan(row["by chance"]) == (name not in {*ALONE, *RESULTS, "source", "unstable"}), name
+        assert math.isnan(row["excess"]) or row["excess"] == row["of its like"] - row["by chance"]
+    assert "wrong copies of elements" in table.note

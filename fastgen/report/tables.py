@@ -19,6 +19,7 @@ from fastgen.report.runs import NOTHING, Run, number_roles
 from fastgen.split import exposures
 from fastgen.transforms import RECORDS
 from fastgen.verdict.kinds import AFTER, CLASS_OF, CLASSES, KINDS, WHOSE
+from fastgen.verdict.likely import copied_from_elsewhere, expected
 
 
 def tables(run: Run) -> list[Table]:
@@ -119,11 +120,11 @@ def by_kind(run: Run) -> Table:
     """Errors by kind, with the share that chance would give."""
     wrong = run.tally(lambda block: run.steps.kind[block].astype(np.int64), len(KINDS)).tolist()
     first = _shares(run.counts(run.error, len(KINDS)))
-    expected = expected_kinds(run)
+    chances = expected(run.config, run.steps._asdict())
     rows: list[tuple[Any, ...]] = []
     for kind, steps, rates in sorted(zip(KINDS, wrong, first, strict=True), key=lambda each: -_count(each[2])):
         if kind and (steps or _count(rates)):
-            chance, of = expected.get(kind, (math.nan, 0))
+            chance, of = chances.get(kind, (math.nan, 0))
             share = steps / of if of else math.nan
             rows.append((kind, CLASS_OF[kind], *rates, steps, share, chance, share - chance))
     note = (
@@ -131,13 +132,11 @@ def by_kind(run: Run) -> Table:
         "share of the wrong steps in which it could have been seen; by chance: what that would be if the wrong numbers "
         "were uniform; excess: the difference."
     )
+    found, chance, of = copied_from_elsewhere(run.config, run.steps._asdict())
+    if of:
+        note += f" Of {of:,} wrong copies of elements {found / of:.0%} are another element, and {chance:.0%} by chance."
     header = ("kind", "class", *run.splits, "steps", "of its like", "by chance", "excess")
     return Table("kind", "First errors, by kind", note, header, rows)
-
-
-def expected_kinds(run: Run) -> dict[str, tuple[float, int]]:
-    """kind -> the share that uniformly wrong numbers would give, and of how many wrong steps."""
-    return {}
 
 
 def first_errors(run: Run) -> Table:

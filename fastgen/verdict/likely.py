@@ -47,16 +47,18 @@ def expected(config: Config, steps: Mapping[str, np.ndarray[Any, Any]]) -> dict[
     >>> expected(compose(), {name: np.array(values) for name, values in sums.items()})
     {'off by one': (0.2, 2), 'other operation': (0.3, 2), 'wrong result': (0.5, 2)}
     """
-    counts = dict(zip(KINDS, np.bincount(steps["kind"], minlength=len(KINDS)).tolist(), strict=True))
-    found = {kind: (1.0, counts[kind]) for kind in ALONE}
+    wrong = np.flatnonzero(steps["kind"])
+    kind = steps["kind"][wrong]
+    counts = dict(zip(KINDS, np.bincount(kind, minlength=len(KINDS)).tolist(), strict=True))
+    found = {name: (1.0, counts[name]) for name in ALONE}
     if of := counts["source"] + counts["unstable"]:
         found |= {"source": (1 - 1 / config.k, of), "unstable": (1 / config.k, of)}
     if set(config.grammar.step) == {"a", "b", "r"}:
-        wrong = np.isin(steps["kind"], [KINDS.index(kind) for kind in RESULTS])
+        wrong = wrong[np.isin(kind, [KINDS.index(name) for name in RESULTS])]
         found |= _results(config, *(steps[name][wrong].astype(np.int64) for name in ("op", "a", "b")))
     else:
         found["wrong result"] = (1.0, counts["wrong result"])
-    return {kind: found[kind] for kind in KINDS if kind in found and found[kind][1]}
+    return {name: found[name] for name in KINDS if name in found and found[name][1]}
 
 
 def of_result(record: Record, a: int, b: int, config: Config) -> dict[str, float]:
@@ -104,14 +106,17 @@ def copied_from_elsewhere(config: Config, steps: Mapping[str, np.ndarray[Any, An
     (0, 0.1, 1)
     """
     copying = [record.code for record in RECORDS.values() if "source" in record.roles]
-    copies = np.isin(steps["op"], copying)
-    segment = np.cumsum(steps["step"] == 0)
-    wrong = copies & (steps["kind"] == KINDS.index("copy"))
-    if not wrong.any():
+    wrong = np.flatnonzero(steps["kind"] == KINDS.index("copy"))
+    wrong = wrong[np.isin(steps["op"][wrong], copying)]
+    if not wrong.size:
         return 0, 0.0, 0
-    inside = copies & np.isin(segment, np.unique(segment[wrong])) & (steps["expected"] >= 0)
-    values = np.unique(segment[inside] * LARGEST + steps["expected"][inside])
-    distinct = np.bincount(values // LARGEST, minlength=segment[-1] + 1)
-    found = int(np.isin(segment[wrong] * LARGEST + steps["r"][wrong], values).sum())
-    chance = float((distinct[segment[wrong]] - 1).mean()) / (config.k - 1)
-    return found, chance, int(wrong.sum())
+    starts = np.append(np.flatnonzero(steps["step"] == 0), steps["step"].size)
+    there, place = np.unique(np.searchsorted(starts, wrong, side="right") - 1, return_inverse=True)
+    sizes = np.diff(starts)[there]
+    inside = np.arange(sizes.sum()) + np.repeat(starts[there] - np.cumsum(sizes) + sizes, sizes)
+    element, of = steps["expected"][inside], np.repeat(np.arange(there.size), sizes)
+    known = element >= 0
+    elements = np.unique(of[known] * LARGEST + element[known])
+    distinct = np.bincount(elements // LARGEST, minlength=there.size)
+    found = int(np.isin(place * LARGEST + steps["r"][wrong], elements).sum())
+    return found, float((distinct[place] - 1).mean()) / (config.k - 1), wrong.size
