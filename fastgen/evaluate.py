@@ -55,19 +55,26 @@ def job(
 
     Raises ConfigError where the corpus or the predictions can't be read, or `out` can't be written.
     """
-    import pyarrow as pa
+    import pyarrow as pa  # it and what follows take longer to import than --help takes
+    from tqdm import tqdm
 
-    from fastgen.report import page, tables  # they import Numba and pyarrow, which --help does without
+    from fastgen.report import page, tables
+    from fastgen.report.predictions import load, size
     from fastgen.report.runs import run_of
+    from fastgen.verdict.batch import verify
 
     out = Path(config.out)
-    config, sources = _opened(config, data, predictions, expect or ())
+    config, found = _opened(config, data, predictions, expect or ())
     loaded, verdicts, runs = [], [], []
-    for source in sources:
-        loaded.append(_loaded(source, config, text_column, expect or ()))
-        judged = judge(loaded[-1], config, chat)
-        verdicts.append(rows(loaded[-1], judged, len(sources) > 1))
-        runs.append(run_of(source.name, config, loaded[-1], judged))
+    with tqdm(total=sum(map(size, found)), unit="B", unit_scale=True, disable=None) as bar:
+        for source in found:
+            bar.set_description(source.name)
+            each = load(source, config, text_column, expect or (), bar.update)
+            with tqdm(total=len(each), unit=" rows", unit_scale=True, leave=False, disable=None) as row_bar:
+                judged = verify(each.prompt, each.text, config, each.intended, chat, row_bar.update)
+            loaded.append(each)
+            verdicts.append(rows(each, judged, len(found) > 1))
+            runs.append(run_of(source.name, config, each, judged))
     counts = counted(loaded)
     between = [*tables.curves(runs), *tables.compared(runs)] if len(runs) > 1 else []
     of_runs = [tables.tables(run) for run in runs]
@@ -107,27 +114,6 @@ def _opened(
         faults.append(str(error))
     raise_faults(faults)
     return config, found
-
-
-def _loaded(source: Source, config: Config, text_column: str | None, expect: Sequence[str]) -> Predictions:
-    from tqdm import tqdm
-
-    from fastgen.report.predictions import files, load
-
-    size = sum(path.stat().st_size for path in files(source))
-    with tqdm(total=size, unit="B", unit_scale=True, desc=f"{source.name}: read", disable=None) as bar:
-        return load(source, config, text_column, expect, bar.update)
-
-
-def judge(predictions: Predictions, config: Config, chat: bool) -> Verdicts:
-    """The verdicts on the rows that are judged."""
-    from tqdm import tqdm
-
-    from fastgen.verdict.batch import verify
-
-    made = predictions
-    with tqdm(total=len(made), unit=" rows", unit_scale=True, desc=f"{made.name}: judge", disable=None) as bar:
-        return verify(made.prompt, made.text, config, made.intended, chat, bar.update)
 
 
 def rows(predictions: Predictions, verdicts: Verdicts, named: bool) -> pa.Table:

@@ -133,6 +133,11 @@ def files(source: Source) -> list[Path]:
     return sorted(found, key=lambda path: _natural(str(path)))
 
 
+def size(source: Source) -> int:
+    """Bytes of its files."""
+    return sum(path.stat().st_size for path in files(source))
+
+
 def load(
     source: Source,
     config: Config,
@@ -389,6 +394,7 @@ def _objects(paths: Iterable[Path], progress: Callable[[int], Any]) -> Iterator[
                     except (ValueError, RecursionError):
                         found = None
                     yield found if isinstance(found, dict) else None
+            progress(size)
 
 
 def _text_column(source: Source, names: Sequence[str], asked: str | None) -> str:
