@@ -38,14 +38,16 @@ def columns(config: Config, rows: int = 60, seed: int = 0) -> dict[str, list[Any
         right = table(config, split.name, 0, rows)["completion"].to_pylist()
         for index, text in enumerate(right):
             each = example(config, split.name, index)
-            match index % 6:
-                case 0 | 1:
+            match index % 12:
+                case 0 | 1 | 6 | 7:
                     pass
-                case 2 | 3:
+                case 2 | 3 | 8 | 9:
                     text = _corrupted(each, config, random) or text
                 case 4:
                     text = right[(index + 1) % rows]  # right steps of another example
-                case 5:
+                case 10:
+                    text = text.replace(each.chain[0], random.choice(config.grammar.heads), 1)
+                case 5 | 11:
                     text = random.choice(
                         ("", "sort", text[: len(text) // 2], " add25" + text, "\x00\xff ;;; 7 7", "9" * 40)
                     )

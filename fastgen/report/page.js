@@ -33,7 +33,7 @@ function card(each) {
 
 function draw() {
   const found = chosen();
-  document.getElementById("found").textContent = `${found.length} of ${examples.length} examples shown here`;
+  document.getElementById("found").textContent = `${found.length} of ${examples.length} examples`;
   document.getElementById("cards").replaceChildren(...found.slice(0, shown).map(card));
   document.getElementById("more").hidden = found.length <= shown;
 }

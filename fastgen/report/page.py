@@ -91,7 +91,7 @@ def _score(tables: Sequence[Table]) -> str:
 
 def _section(table: Table, heats: Sequence[Heat]) -> str:
     parts = [f'<h2 id="{table.name}">{escape(table.title)}</h2>', f'<p class="note">{escape(table.note)}</p>']
-    if table.name in plots.PICTURES:
+    if table.name in plots.PICTURES and len(table.rows) > 1:
         parts.append(f'<div class="wide">{plots.PICTURES[table.name](table)}</div>')
     if heats:
         pictures = (plots.heat(found, f"{table.name}-{i}") for i, found in enumerate(heats))

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 """Those that Okabe and Ito found to be told apart by all eyes; darkest first, because the page is white."""
 
-WIDTH = 7.0
-"""Inches of a picture; on the page it is as wide as there is room."""
+WIDTH = 5.8
+"""Inches of a picture, where what it shows does not need more."""
+
+LEAST = 0.6
+"""How far a picture is made smaller on a narrow screen. Beyond that it is scrolled."""
 
 SHADES = 32
 """Of a heat map; its legend is drawn one by one."""
@@ -271,4 +274,5 @@ def _svg(figure: Figure, name: str) -> str:
     element = file.getvalue().partition("<svg")[2]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
     element = re.sub(r'font: ([^;"]*?)(?:\'[^;"]*|sans-serif[^;"]*)', r"font: \1sans-serif", element)
-    return f'<svg role="img" {element}'
+    least = f"min-width: {LEAST * figure.get_size_inches()[0]:.2f}in"
+    return f'<svg role="img" style="{least}" {element}'

@@ -450,12 +450,11 @@ def operand_heats(run: Run) -> Iterator[Heat]:
     for head, good, all_ in zip(run.heads, right, of, strict=True):
         if not all_.any():
             continue
-        free = [axis for axis in (0, 1) if np.count_nonzero(all_.any(axis=1 - axis)) > 1]
-        if len(free) < 2 or not (all_ - np.diag(all_.diagonal())).any():
-            axis = 1 - free[0] if free else 1
+        roles = RECORDS[_name(head)].roles
+        if "constant" in roles or all_.trace() > 0.9 * all_.sum():
+            axis = roles.index("constant") if "constant" in roles else 0
             strips.append((head, good.sum(axis=axis), all_.sum(axis=axis)))
         else:
-            roles = RECORDS[_name(head)].roles
             yield from _heat(head, f"b ({roles[1]})", f"a ({roles[0]})", labels, labels, good, all_)
     if strips:
         heads, goods, alls = zip(*strips, strict=True)
