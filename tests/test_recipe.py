@@ -26,7 +26,7 @@ from fastgen.text import tokens
 
 CONFIG = ("n=60", "k=3", "length=2", "graph=small", "chain.min=1", "chain.max=1", "split.sets.train.chains=3/4")
 CONFIG = (*CONFIG, "split.sets.validation.chains=1/4")
-SMALL = ("width=32", "layers=1", "steps=300", "batch=16", "rate=0.01", "checkpoints=3", "examples=12", "workers=1")
+SMALL = ("width=32", "layers=2", "steps=300", "batch=48", "rate=0.005", "checkpoints=3", "examples=12", "workers=1")
 
 
 @pytest.fixture
