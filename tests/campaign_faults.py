@@ -1,9 +1,10 @@
 """python tests/campaign_faults.py operations|kills|starts ...: faults of disks, deaths and rivals, by the thousand.
 
-    operations SCENARIO FAULT [EVERY]   fail every operation on the file system in turn (each EVERYth), until a run ends
-                                        without: EIO once, ENOSPC from there on, or KILL, at a write half way through it
-    kills SCENARIO NUMBER               SIGKILL at random times
-    starts NUMBER                       eight processes at once on one folder
+    operations SCENARIO FAULT [EVERY [FIRST]]  fail each operation on the file system in turn, or every EVERYth, until a
+                                               run has no more: EIO once, ENOSPC from there on, or KILL (and a write is
+                                               done by half)
+    kills SCENARIO NUMBER [SEED]               SIGKILL at random times
+    starts NUMBER                              eight processes at once on one folder
 
 After each, nothing may be visible under data/ but whole files; the same command must end with the bytes of a run that
 nothing happened to; of eight, one must write. Scenarios: new, extend, overwrite. A process that has imported and
@@ -124,11 +125,11 @@ class Scenario:
         assert found == self.whole, {name for name in {*found, *self.whole} if found.get(name) != self.whole.get(name)}
 
 
-def operations(scenario: Scenario, fault: str, every: int = 1) -> Iterator[int]:
-    """Fail each operation in turn until a run has no more of them. Yields the exit codes."""
+def operations(scenario: Scenario, fault: str, every: int = 1, first: int = 1) -> Iterator[int]:
+    """Fail one operation after the other until a run has no more of them. Yields the exit codes."""
     shim = ctypes.CDLL(None)
     counted = scenario.folder / "counted"
-    for number in itertools.count(1, every):
+    for number in itertools.count(first, every):
         scenario.reset()
         counted.unlink(missing_ok=True)
 

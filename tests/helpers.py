@@ -6,9 +6,12 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fastgen.doors import compose
+from fastgen.run import job
 from fastgen.settings import Config, restore
 
 ROOT = Path(__file__).parent.parent
@@ -20,6 +23,14 @@ SLOW = "n=20_000", "shard=2000", "parquet.row_group=500", "parquet.codec=brotli"
 def variant(config: Config, **values: Any) -> Config:
     """The config with other values of top-level keys, without Hydra: a hundred configs take a second, not ten."""
     return restore({**config.identity(), **values}, config.out)
+
+
+def make(out: Path, *overrides: str, **values: Any) -> Config:
+    """Run the command's job; return its config. `values` are of the config, or keys of the job alone."""
+    keys = {key: values.pop(key) for key in ("resume", "overwrite", "extend") if key in values}
+    config = replace(compose(*overrides), out=str(out), **values)
+    job(config, **keys)
+    return config
 
 
 def command(name: str, *overrides: str, cwd: Path, **env: str) -> tuple[list[str], dict[str, Any]]:

@@ -1,34 +1,21 @@
 """The folder of a corpus: its files, manifest and card; the same bytes for the same config; what other tools read."""
 
-import errno
 import hashlib
 import json
-import os
-import shutil
 from collections import Counter
-from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from helpers import files
+from helpers import files, make
 
-from fastgen import __version__, commit, write
-from fastgen.doors import compose
+from fastgen import __version__, write
 from fastgen.engine import example
-from fastgen.run import job
 from fastgen.settings import restore
 from fastgen.shard import plan, table
 from fastgen.values import ConfigError
-
-
-def make(out, *overrides, **values):
-    """Run the command's job; return its config."""
-    config = replace(compose(*overrides), out=str(out), **values)
-    job(config)
-    return config
 
 
 def rows(out, split, columns=None):
@@ -314,158 +301,3 @@ def test_a_dataset_sees_the_splits(controls):
         here = found.filter(pyarrow.dataset.field("split") == split.name)
         assert here.count_rows() == split.rows
     assert found.count_rows() == config.n
-
-
-# Files that are there already
-
-
-@pytest.fixture
-def own(tmp_path):
-    """A corpus to damage."""
-    return tmp_path, make(tmp_path, "n=3000", "shard=1000")
-
-
-def times(out):
-    return {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-
-
-def test_a_finished_corpus_is_left_alone(own, capsys):
-    out, config = own
-    before = times(out)
-    capsys.readouterr()
-    for workers in (1, 2):
-        job(replace(config, workers=workers))
-        assert capsys.readouterr().out == f"{out} holds this corpus already, whole: nothing to do\n"
-    assert times(out) == before
-
-
-@pytest.mark.parametrize(("damage", "kept"), [("delete", 3), ("truncate", 3), ("empty", 3), ("folder", 1)])
-def test_a_lost_or_cut_file_is_made_again(own, damage, kept, capsys):
-    out, config = own
-    whole, before = files(out), times(out)
-    path = out / "data/split=train/train-00001-of-00003.parquet"
-    if damage == "delete":
-        path.unlink()
-    elif damage == "folder":
-        shutil.rmtree(path.parent)
-    else:
-        os.truncate(path, path.stat().st_size - 1 if damage == "truncate" else 0)
-    untouched = [file for file in out.rglob("data/*/*.parquet") if file != path]
-    capsys.readouterr()
-    job(config)
-    assert f"{out} holds {kept} of the 4 files already: going on" in capsys.readouterr().err
-    assert files(out) == whole
-    assert not (out / ".staging").exists()
-    assert all(file.stat().st_mtime_ns == before[file] for file in untouched)
-
-
-def test_what_an_earlier_run_left_unfinished_is_removed(own):
-    out, config = own
-    whole = files(out)
-    (out / "data/split=train/train-00001-of-00003.parquet").unlink()
-    (out / ".staging").mkdir()
-    for name in ("train-00001-of-00003.parquet", "train-00099-of-00100.parquet", "manifest.json"):
-        (out / ".staging" / name).write_bytes(b"PAR1 half")
-    job(config)
-    assert files(out) == whole
-    assert not (out / ".staging").exists()
-
-
-def test_another_corpus_in_the_folder_is_refused(own):
-    out, _ = own
-    before = times(out)
-    for changed in ("n=4000", "k=7", "seed=1", "graph.vertices.9=add5", "split.seed=4", "parquet.level=3", "length=9"):
-        key = changed.partition("=")[0]
-        with pytest.raises(ConfigError, match="another corpus") as refused:
-            make(out, "shard=1000", *([changed] if key == "n" else ["n=3000", changed]))
-        named = [line.strip().partition(":")[0] for line in str(refused.value).splitlines()[1:]]
-        assert set(named) <= {key, f"{key}.min", f"{key}.max", key.removesuffix(".9")}
-        assert named
-    assert times(out) == before
-
-
-@pytest.mark.parametrize(
-    "content",
-    ["", "{", "[]", "3", "null", "{}", "[" * 100_000, '{"config": {}, "complete": true}', '{"config": 1}'],
-    ids=lambda content: content[:20],
-)
-def test_a_manifest_that_is_not_one_is_refused(tmp_path, content):
-    (tmp_path / "manifest.json").write_text(content)
-    with pytest.raises(ConfigError, match=r"manifest\.json can't be read"):
-        make(tmp_path, "n=3000")
-    assert files(tmp_path).keys() == {"manifest.json"}
-
-
-@pytest.mark.parametrize("name", ["README.md", "chains.parquet", "data"])
-def test_a_foreign_folder_is_refused(tmp_path, name):
-    (tmp_path / name).mkdir() if name == "data" else (tmp_path / name).write_text("mine")
-    with pytest.raises(ConfigError, match=f"holds {name}, but no manifest.json"):
-        make(tmp_path, "n=3000")
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-
-
-def test_a_file_that_fails_is_not_there(tmp_path):
-    """Whatever is raised while a file is written; and what was there before stays."""
-    config = replace(compose("n=3000"), out=str(tmp_path))
-    commit.make(tmp_path / ".staging")
-    name = "data/split=train/train-00000-of-00001.parquet"
-
-    def broken():
-        yield table(config, "train", 0, 10)
-        raise KeyboardInterrupt
-
-    def stage(tables):
-        return commit.stage_parquet(tmp_path, name, write.schema(config), tables, **write.options(config))
-
-    with pytest.raises(KeyboardInterrupt):
-        stage(broken())
-    assert files(tmp_path) == {}
-    staged = stage([table(config, "train", 0, 10)])
-    size, sha256 = commit.check(staged)
-    commit.publish(staged.path, tmp_path / name)
-    before = files(tmp_path)
-    assert before == {name: sha256}
-    assert (tmp_path / name).stat().st_size == size
-    with pytest.raises(KeyboardInterrupt):
-        stage(broken())
-    assert files(tmp_path) == before
-
-
-@pytest.mark.parametrize("cut", [0, 1, 100, None])
-def test_a_file_that_is_not_whole_is_found_and_removed(tmp_path, cut):
-    """Cut off behind so many bytes, or whole but of fewer rows than were written."""
-    config = replace(compose("n=3000"), out=str(tmp_path))
-    write.prepare(config)
-    made = table(config, "train", 0, 10)
-    staged = commit.stage_parquet(tmp_path, "a.parquet", made.schema, [made], **write.options(config))
-    if cut is None:
-        staged = replace(staged, rows=11)
-    else:
-        staged.path.write_bytes(staged.path.read_bytes()[:cut])
-    with pytest.raises(OSError, match="holds 10 rows instead of 11" if cut is None else "can't be read back"):
-        commit.check(staged)
-    assert not staged.path.exists()
-
-
-def test_a_file_that_does_not_get_to_the_disk_does_not_appear(tmp_path, monkeypatch):
-    """The disk's error ends the run, is told, and leaves what was finished before it."""
-    real, calls = os.fsync, []
-
-    def fails(number):
-        calls.append(number)
-        if len(calls) == 7:  # manifest, chains, then a file and the manifest, in turns: the third file
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        real(number)
-
-    monkeypatch.setattr(os, "fsync", fails)
-    config = replace(compose("n=3000", "shard=300", "workers=2"), out=str(tmp_path / "out"))
-    with pytest.raises(SystemExit) as ended:
-        job(config)
-    assert ended.value.code == 1
-    listed = write.read_manifest(tmp_path / "out").files
-    data = {name for name in files(tmp_path / "out") if name.startswith("data/")}
-    assert set(listed) <= data
-    assert len(data) < 10
-    monkeypatch.setattr(os, "fsync", real)
-    job(config)
-    assert len([name for name in files(tmp_path / "out") if name.startswith("data/")]) == 10
