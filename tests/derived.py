@@ -35,15 +35,16 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 CODES = ROOT / "tests/golden/codes.txt"
 
-YAML = {
-    "": "common.yaml",
-    "graph.": "graph/default.yaml",
-    "split.": "split/default.yaml",
-    "text.": "text/full.yaml",
-    "task.": "task/infer.yaml",
-    "spelling.": "spelling/numbers.yaml",
-}
-"""Prefix of the keys -> the file under conf/ in which they and their defaults stand."""
+YAML = (
+    ("", "common.yaml"),
+    ("", "run.yaml"),
+    ("graph.", "graph/default.yaml"),
+    ("split.", "split/default.yaml"),
+    ("text.", "text/full.yaml"),
+    ("task.", "task/infer.yaml"),
+    ("spelling.", "spelling/numbers.yaml"),
+)
+"""Prefixes of keys, and the files under conf/ in which they and their defaults stand."""
 
 _KEY = re.compile(r"(?P<indent> *)(?P<name>\w+):(?: (?P<value>[^#]*?))?(?: *# (?P<comment>.*))?")
 
@@ -100,7 +101,7 @@ def validation() -> str:
 
 def keys() -> str:
     """The Markdown table of the config's keys: default and meaning, from the comments in conf/."""
-    rows = [row for prefix, path in YAML.items() for row in _commented(prefix, path)]
+    rows = [row for prefix, path in YAML for row in _commented(prefix, path)]
     return _table(("key", "default", "meaning"), rows)
 
 
