@@ -17,6 +17,7 @@ import contextlib
 import ctypes
 import errno
 import itertools
+import json
 import os
 import random
 import shutil
@@ -113,10 +114,13 @@ class Scenario:
         return (self.folder / "log").read_text("utf-8")
 
     def check_visible(self) -> None:
-        """Each file under data/ is whole: it is one of the corpus before, or of this one."""
-        for name, digest in files(self.out).items():
+        """Each file under data/ is whole, of the corpus before or of this one; and so is what calls itself complete."""
+        found = {name: digest for name, digest in files(self.out).items() if not name.startswith((".staging", ".lock"))}
+        for name, digest in found.items():
             if name.startswith("data/"):
                 assert digest in (self.whole.get(name), self.old.get(name)), f"{name} is half there"
+        if "manifest.json" in found and json.loads((self.out / "manifest.json").read_text("utf-8"))["complete"]:
+            assert found in (self.whole, self.old)
 
     def check_command_again(self) -> None:
         """The same command ends with the bytes that it should."""
