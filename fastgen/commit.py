@@ -10,9 +10,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Staged:
     path: Path
     rows: int
     schema: pa.Schema
+    digest: Mapping[str, str] = field(default_factory=dict)
+    """Column -> its content digest, as `digest.written` writes it; of what is no part of the data, nothing."""
 
 
 def stage_parquet(out: Path, name: str, schema: pa.Schema, tables: Iterable[pa.Table], **options: Any) -> Staged:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fastgen import digest
 from fastgen.engine import Example, example
 from fastgen.findings import Audit, Finding
 from fastgen.settings import REJECTED, Config
@@ -108,6 +109,7 @@ def show_summary(config: Config, files: Mapping[str, File], rows: int, seconds: 
         show_splits(config),
         "",
         f"{len(files)} files, {amount(total, 'B')}, in {config.out}; {seconds:.1f} s, {speed}",
+        f"digest {digest.whole(digest.read(file.digest) for file in files.values()):032x}",
     ]
     train = config.splits[0]
     for split in config.splits[1:]:

@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 PACKAGE = Path(__file__).parent
 SOURCES = (
     *("jit.py", "trace.py", "modular.py", "lanes.py", "rng.py"),
-    *("transforms/*.py", "text/*.py", "solve.py", "sample.py", "engine.py", "verdict/*.py", "overlap.py"),
+    *("transforms/*.py", "text/*.py", "solve.py", "sample.py", "engine.py", "verdict/*.py", "overlap.py", "digest.py"),
 )
 OPTIONS = {"nogil": True, "error_model": "numpy"}  # nogil: workers are threads; numpy: no test for division by zero
 

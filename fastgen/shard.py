@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
+from fastgen import digest
 from fastgen.commit import Staged, check, publish, stage_parquet
 from fastgen.engine import Rows, fill
 from fastgen.settings import Config
@@ -58,21 +59,25 @@ def stage(config: Config, shard: Shard, rows: Rows, progress: Callable[[int], No
     Calls `progress` with the number of rows of each row group that is written; what it raises ends the shard.
     Raises OSError where the file can't be written. Whatever is raised, nothing stays.
     """
+    found: list[digest.Digest] = []
 
     def tables() -> Iterator[pa.Table]:
         for start in range(shard.start, shard.stop, group_rows(config)):
             fill(rows, config, shard.split, start, min(start + group_rows(config), shard.stop))
-            yield as_table(config, rows, start)
+            made = as_table(config, rows, start)
+            found.append(digest.of_table(shard.split.name, start, made))
+            yield made
             progress(rows.count)
 
-    return stage_parquet(Path(config.out), shard.file, schema(config), tables(), **options(config))
+    staged = stage_parquet(Path(config.out), shard.file, schema(config), tables(), **options(config))
+    return replace(staged, digest=digest.written(digest.add(found)))
 
 
 def finish(config: Config, shard: Shard, staged: Staged) -> File:
     """What is left of it, checks and waiting for the disk; then the file is at its place. Raises OSError."""
     size, sha256 = check(staged)
     publish(staged.path, Path(config.out) / shard.file)
-    return File(shard.file, shard.split.name, staged.rows, shard.start, size, sha256)
+    return File(shard.file, shard.split.name, staged.rows, shard.start, size, sha256, staged.digest)
 
 
 def table(config: Config, split: str, start: int, stop: int) -> pa.Table:

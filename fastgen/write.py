@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from fastgen import __version__
+from fastgen import __version__, digest
 from fastgen.ceiling import ceiling
 from fastgen.commit import STAGING, append, check, lines, make, publish, stage_parquet, write_text
 from fastgen.engine import Rows, dtypes
@@ -234,6 +234,8 @@ class File:
     """Index of its first example."""
     bytes: int
     sha256: str
+    digest: Mapping[str, str]
+    """Column -> content digest, as `digest.written` writes it."""
 
 
 # The folder
@@ -260,10 +262,10 @@ def tidy(config: Config) -> None:
 
 def fingerprint(config: Config) -> str:
     """SHA-256 of the config's identity."""
-    return _digest(config.identity())
+    return _sha256_of(config.identity())
 
 
-def _digest(identity: Mapping[str, Any]) -> str:
+def _sha256_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
@@ -286,7 +288,7 @@ def journal(out: Path, identity: Mapping[str, Any]) -> Path:
     A manifest of thousands of files, written anew after each of them, would take longer than the data. The identity is
     in the name, so that no manifest takes the journal of another for its own.
     """
-    return out / STAGING / f"finished-{_digest(identity)[:16]}.jsonl"
+    return out / STAGING / f"finished-{_sha256_of(identity)[:16]}.jsonl"
 
 
 def record(config: Config, file: File) -> None:
@@ -346,11 +348,20 @@ def write_manifest(
     config: Config, files: Iterable[File], complete: bool, moves: Mapping[str, str | None] | None = None
 ) -> None:
     """manifest.json: all that is needed to make the data again and to check this copy. No times, no hosts."""
+    write_text(Path(config.out), "manifest.json", sealed(manifest(config, files, complete, moves)))
+
+
+def manifest(
+    config: Config, files: Iterable[File], complete: bool, moves: Mapping[str, str | None] | None = None
+) -> dict[str, Any]:
+    """What stands in the manifest. Of a complete corpus, what stands beside the data is read from `config.out`."""
     files = sorted(files, key=lambda file: file.file)
-    manifest = {
+    digests = {split.name: _digest_of(split.name, files) for split in config.splits} if complete else {}
+    return {
         "fastgen": __version__,
         "complete": complete,
         "fingerprint": fingerprint(config),
+        **({"digest": f"{digest.whole(digests.values()):032x}"} if complete else {}),
         "config": config.identity(),
         "versions": VERSIONS,
         "splits": {
@@ -360,14 +371,41 @@ def write_manifest(
                 "of": split.of,
                 "length": vars(split.length),
                 "tokens": dict(zip(("mean", "largest"), tokens.mean_and_largest(config, split), strict=True)),
+                **({"digest": digest.written(digests[split.name])} if complete else {}),
             }
             for split in config.splits
         },
         **({"roles": tokens.ROLES} if "roles" in config.columns else {}),
         **({"moves": moves} if moves else {}),
+        **({"beside": {name: _as_it_is(Path(config.out) / name) for name in BESIDE}} if complete else {}),
         "files": [asdict(file) for file in files],
     }
-    write_text(Path(config.out), "manifest.json", json.dumps(manifest, indent=1) + "\n")
+
+
+def _digest_of(split: str, files: Iterable[File]) -> dict[str, int]:
+    return digest.add(digest.read(file.digest) for file in files if file.split == split)
+
+
+def _as_it_is(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def sealed(manifest: Mapping[str, Any]) -> str:
+    """The text of a manifest, with the SHA-256 of itself at the end: of the text that has zeros there."""
+    text = json.dumps({**manifest, "sha256": _ZEROS}, indent=1) + "\n"
+    before, _, after = text.rpartition(_ZEROS)
+    return before + hashlib.sha256(text.encode()).hexdigest() + after
+
+
+def is_sealed(text: bytes) -> bool:
+    """Whether a manifest is as `sealed` wrote it."""
+    before, key, after = text.rpartition(b'"sha256": "')
+    zeros = before + key + _ZEROS.encode() + after[64:]
+    return after[:64] == hashlib.sha256(zeros).hexdigest().encode()
+
+
+_ZEROS = "0" * 64
 
 
 def write_tokenizer(config: Config) -> None:

@@ -23,7 +23,7 @@ ORDER = (
     *("graph", "solve", "classes", "split", "strategies", "text", "text.grammar", "text.preamble"),
     *("cpus", "values", "splitting", "settings", "doors", "signals"),
     *("text.render", "text.parse", "text.lexicon", "text.walk", "text.batch", "text.tokens", "text.tokenizer"),
-    *("sample", "engine", "ceiling", "commit", "lock", "write", "shard", "folder", "launch"),
+    *("sample", "engine", "ceiling", "digest", "commit", "lock", "write", "shard", "folder", "launch"),
     *("launch.local", "verdict", "verdict.kinds", "verdict.reference", "verdict.judge", "verdict.batch"),
     *("verdict.reward", "verdict.corrupt", "verdict.likely"),
     *("chance", "corpus", "overlap", "findings", "display", "report", "report.predictions"),
