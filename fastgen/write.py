@@ -348,13 +348,19 @@ def write_manifest(
     config: Config, files: Iterable[File], complete: bool, moves: Mapping[str, str | None] | None = None
 ) -> None:
     """manifest.json: all that is needed to make the data again and to check this copy. No times, no hosts."""
-    write_text(Path(config.out), "manifest.json", sealed(manifest(config, files, complete, moves)))
+    out = Path(config.out)
+    beside = {name: _as_it_is(out / name) for name in BESIDE} if complete else None
+    write_text(out, "manifest.json", sealed(manifest(config, files, beside, moves)))
 
 
 def manifest(
-    config: Config, files: Iterable[File], complete: bool, moves: Mapping[str, str | None] | None = None
+    config: Config,
+    files: Iterable[File],
+    beside: Mapping[str, Any] | None,
+    moves: Mapping[str, str | None] | None = None,
 ) -> dict[str, Any]:
-    """What stands in the manifest. Of a complete corpus, what stands beside the data is read from `config.out`."""
+    """What stands in the manifest of these files; `beside`, of a complete corpus, says what stands beside the data."""
+    complete = beside is not None
     files = sorted(files, key=lambda file: file.file)
     digests = {split.name: _digest_of(split.name, files) for split in config.splits} if complete else {}
     return {
@@ -377,7 +383,7 @@ def manifest(
         },
         **({"roles": tokens.ROLES} if "roles" in config.columns else {}),
         **({"moves": moves} if moves else {}),
-        **({"beside": {name: _as_it_is(Path(config.out) / name) for name in BESIDE}} if complete else {}),
+        **({"beside": beside} if complete else {}),
         "files": [asdict(file) for file in files],
     }
 

@@ -25,10 +25,10 @@ ORDER = (
     *("text.render", "text.parse", "text.lexicon", "text.walk", "text.batch", "text.tokens", "text.tokenizer"),
     *("sample", "engine", "ceiling", "digest", "commit", "lock", "write", "shard", "folder", "launch"),
     *("launch.local", "verdict", "verdict.kinds", "verdict.reference", "verdict.judge", "verdict.batch"),
-    *("verdict.reward", "verdict.corrupt", "verdict.likely"),
-    *("chance", "corpus", "overlap", "findings", "display", "report", "report.predictions"),
+    *("verdict.reward", "verdict.corrupt", "verdict.likely", "chance", "corpus", "integrity", "overlap"),
+    *("findings", "display", "report", "report.predictions"),
     *("report.rates", "report.baselines", "report.runs", "report.loss", "report.tables", "report.plots"),
-    *("report.page", "adapters", "transformer", "run", "show", "search", "audit", "evaluate", "recipe"),
+    *("report.page", "adapters", "transformer", "run", "show", "search", "audit", "check", "evaluate", "recipe"),
 )
 """From the ground to the roof: a module imports only from those before it. The package itself is lazy, and any may ask
 its version."""
