@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
 from fastgen import testing
 from fastgen.trace import code_dtype, vector_dtype
-from fastgen.transforms import RECORDS, Record, Transformation, split_head, transformation
+from fastgen.transforms import RECORDS, Record, Transformation, order, split_head, transformation
 
 CASES = [(k, length) for k in (2, 3, 11, 255, 256, 257, 65_536) for length in (1, 2, 7, 8, 300)]
 
@@ -152,6 +153,31 @@ def test_equal_values_keep_their_order(length: int) -> None:
     keys = {"sort": x.astype(int), "sort_descending": -x.astype(int), "evens_first": x.astype(int) % 2}
     for name, key in keys.items():
         assert np.array_equal(sources[name], np.argsort(key, axis=0, kind="stable")), name
+
+
+@pytest.mark.parametrize("k", [256, 65_536])
+def test_radix_sort_stays_inside_its_arrays(k: int) -> None:
+    """Compiled so that an index that is too large raises IndexError: elsewhere it may go unnoticed."""
+    checked = numba.njit(boundscheck=True)(order._radix_sort.py_func)
+    x = np.array([[k - 1], [0], [k - 1], [255], [1]], vector_dtype(k))
+    places, spare = np.empty(len(x), np.int64), np.empty(len(x), np.int64)
+    checked(x, 0, x.dtype.type(0), ~x.dtype.type(0), places, spare)
+    assert places.tolist() == np.argsort(x[:, 0], kind="stable").tolist()
+
+
+@pytest.mark.parametrize("record", [record for record in RECORDS.values() if record.argument], ids=lambda record: record.name)
+def test_degenerate_arguments_are_all_declared(record: Record) -> None:
+    """On every vector: which arguments change nothing, and which make every element 0."""
+    k = length = 5
+    every = list(product(range(k), repeat=length))
+    found = {}
+    for c in range(5):
+        results = [record(list(x), k, [], c) for x in every]
+        if all(y == list(x) for x, y in zip(every, results, strict=True)):
+            found[c] = "changes nothing"
+        elif not any(map(any, results)):
+            found[c] = "makes every element 0"
+    assert found == record.degenerate
 
 
 def test_head_and_transformation() -> None:
