@@ -165,7 +165,9 @@ def test_radix_sort_stays_inside_its_arrays(k: int) -> None:
     assert places.tolist() == np.argsort(x[:, 0], kind="stable").tolist()
 
 
-@pytest.mark.parametrize("record", [record for record in RECORDS.values() if record.argument], ids=lambda record: record.name)
+@pytest.mark.parametrize(
+    "record", [record for record in RECORDS.values() if record.argument], ids=lambda record: record.name
+)
 def test_degenerate_arguments_are_all_declared(record: Record) -> None:
     """On every vector: which arguments change nothing, and which make every element 0."""
     k = length = 5
