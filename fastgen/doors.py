@@ -117,14 +117,20 @@ def _main(root: str, job: Callable[[dict[str, Any]], None], known: Sequence[str]
         inside = True
         try:
             job(_container(values))
+            sys.stdout.flush()
         except ConfigError as error:
             _refuse(error)
+        except BrokenPipeError:
+            _hang_up()
         inside = False
 
     with tempfile.TemporaryDirectory(prefix="fastgen-") as scratch:
         os.environ["FASTGEN_SCRATCH"] = scratch  # hydra.sweep.dir, for the multirun.yaml that a sweep always writes
         try:
             main()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _hang_up()
         except Exception as error:
             if inside:
                 raise
@@ -139,6 +145,12 @@ def _main(root: str, job: Callable[[dict[str, Any]], None], known: Sequence[str]
 def _refuse(message: object) -> None:
     print(f"fastgen: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def _hang_up() -> None:
+    """End quietly: who read what is printed has gone, as `| head` does, and what is left can't be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)  # 128 + SIGPIPE, the signal that ends other programs then
 
 
 def _container(values: Any) -> dict[str, Any]:

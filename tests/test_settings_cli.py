@@ -1,8 +1,11 @@
 """Configs through the command line, in fresh processes: every fault once, Hydra's habits, and nothing left behind."""
 
+import os
+import subprocess
 import sys
 
 import pytest
+from helpers import command
 
 from fastgen.doors import CONF
 
@@ -231,6 +234,8 @@ def imports_no_numba(python, command):
 
 
 JOB = """
+import os
+import subprocess
 import sys
 from fastgen.doors import command
 def job(config, **own):
@@ -288,6 +293,17 @@ def test_a_bug_in_a_job_keeps_its_traceback(job, tmp_path):
         assert "Traceback" in done.stderr
         assert 'raise RuntimeError("a bug")' in done.stderr
     assert left(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGPIPE; a closed pipe is another error there")
+@pytest.mark.parametrize("overrides", [["examples=1000"], ["--help"], ["examples=0"]])
+def test_who_reads_may_go(tmp_path, overrides):
+    arguments, options = command("show", *overrides, cwd=tmp_path)
+    running = subprocess.Popen(arguments, **options, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    running.stdout.close()
+    assert running.stderr.read() == ""
+    running.stderr.close()
+    assert running.wait(timeout=100) == 141
 
 
 def test_groups_of_ones_own(job, tmp_path):
