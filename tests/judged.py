@@ -17,7 +17,7 @@ from fastgen.report.runs import NOTHING, Run, Steps, run_of
 from fastgen.settings import Config
 from fastgen.shard import table
 from fastgen.verdict.batch import Verdicts, verify
-from fastgen.verdict.corrupt import corrupt
+from fastgen.verdict.corrupt import corrupt, lacks
 from fastgen.verdict.kinds import AFTER, KINDS, WHOSE
 
 
@@ -57,10 +57,14 @@ def columns(config: Config, rows: int = 60, seed: int = 0) -> dict[str, list[Any
 
 
 def _corrupted(each: Any, config: Config, random: Random) -> str | None:
+    """A completion with an error of any kind that its text can have."""
     for _ in range(20):
+        kind = random.choice([kind for kind in KINDS[1:] if not lacks(kind, config)])
+        place = random.randrange(len(each.chain)), random.randrange(len(each.x))
         try:
-            place = random.randrange(len(each.chain)), random.randrange(len(each.x))
-            return corrupt(each, config, random.choice(KINDS[1:]), *place, consistent=random.random() < 0.5)
+            return corrupt(
+                each, config, kind, *(place if kind != "wrong chain" else ()), consistent=random.random() < 0.5
+            )
         except ValueError:
             continue
     return None

@@ -32,14 +32,7 @@ def named(run: Run, head: str) -> str:
 )
 def test_a_run_says_what_the_verdicts_say(overrides: tuple[str, ...]) -> None:
     config = compose("n=1000", *overrides)
-    if config.grammar.step == ("a", "b", "r"):
-        texts = columns(config)
-    else:
-        rows = [table(config, split.name, 0, 60) for split in config.splits]
-        written = [text for each in rows for text in each["completion"].to_pylist()]
-        written[3::5] = [text.replace("1", "2") for text in written[3::5]]
-        names = [split.name for split in config.splits for _ in range(60)]
-        texts = {"split": names, "index": [*range(60)] * len(config.splits), "prediction": written}
+    texts = columns(config)
     read, verdicts = predictions(texts, config)
     run = run_of("run", config, read, verdicts)
     heads, step = (*run.heads, "", "?"), 0  # NOTHING and UNKNOWN, from behind
@@ -108,7 +101,7 @@ def test_splits_without_rows_are_left_out_and_rows_without_a_split_have_one() ->
     assert not run.split.any()
 
 
-def test_no_row_at_all() -> None:
-    nothing = {"split": np.array([], str), "index": np.array([], np.uint64), "prediction": np.array([], str)}
+def test_no_row_that_is_judged() -> None:
+    nothing = {"split": ["nowhere"], "index": [0], "prediction": ["sort"]}
     run = run_of("run", CONFIG, *predictions(nothing, CONFIG))
     assert (run.split.size, run.steps.row.size, run.splits) == (0, 0, (NO_SPLIT,))

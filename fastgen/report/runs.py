@@ -14,8 +14,8 @@ from fastgen.overlap import hash_rows, mix_rows
 from fastgen.report.baselines import Solved, solved
 from fastgen.report.predictions import Predictions
 from fastgen.settings import Config
+from fastgen.text.parse import MISSING
 from fastgen.transforms import RECORDS, Record
-from fastgen.transforms.base import split_head
 from fastgen.verdict.batch import Verdicts
 
 NO_SPLIT = "no split"
@@ -226,14 +226,9 @@ class _Heads:
 
     def __init__(self, config: Config) -> None:
         self.names = list(config.grammar.heads)
-        self.place = {head: i for i, head in enumerate(self.names)} | {"": UNKNOWN}
-
-    def __call__(self, head: str) -> int:
-        """The place of a head as it was written, UNKNOWN where there is no such transformation."""
-        if head in self.place:
-            return self.place[head]
-        name = (split_head(head) or ("", None))[0]
-        return self.of(name) if name in RECORDS else UNKNOWN  # not kept by its head: of arguments there is no end
+        self.place = {head: i for i, head in enumerate(self.names)}
+        listed = {each.head: each for chain in config.chains for each in chain.transformations}
+        self.graph = [(listed[head].record.code, listed[head].argument) for head in self.names if head in listed]
 
     def of(self, name: str) -> int:
         """The place of a transformation with an argument that the graph does not have."""
@@ -243,18 +238,35 @@ class _Heads:
             self.names.append(head)
         return self.place[head]
 
+    def places(self, op: Any, argument: Any) -> np.ndarray[Any, Any]:
+        """int16[...]: those of heads as they were written, UNKNOWN where there is no such transformation."""
+        found = np.full(op.shape, UNKNOWN, np.int16)
+        for record in RECORDS.values():
+            if (here := op == record.code).any():
+                known = [(code, given) for code, given in self.graph if code == record.code]
+                masks = [here & (argument == (MISSING if given is None else given)) for _, given in known]
+                for (_, given), mask in zip(known, masks, strict=True):
+                    found[mask] = self.place[record.name + ("" if given is None else str(given))]
+                if (others := here & (found == UNKNOWN)).any():
+                    found[others] = self.of(record.name)
+        return found
+
 
 def _chains(config: Config, verdicts: Verdicts, heads: _Heads) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Every chain that was written, as in a run, and which is that of each row."""
     written = verdicts.rows["chain_id"].astype(np.int32)
-    found = {chain.heads: i for i, chain in enumerate(config.chains)}
-    for r in np.flatnonzero(written < 0).tolist():
-        written[r] = found.setdefault(verdicts.chains[r], len(found))
+    others = np.flatnonzero(written < 0)
     deepest = config.chain.max + 1
-    chains = np.full((len(found), deepest), NOTHING, np.int16)
-    for chain, places in zip(found, chains, strict=True):
-        places[: len(chain)] = [heads(head) for head in chain[:deepest]]
-    return chains, written
+    starts, sizes = verdicts.head_offsets[others], np.diff(verdicts.head_offsets)[others]
+    there = np.arange(deepest) < sizes[:, None]
+    at = (starts[:, None] + np.arange(deepest))[there]
+    found = np.full(there.shape, NOTHING, np.int16)
+    found[there] = heads.places(verdicts.head_op[at], verdicts.head_argument[at])
+    distinct, which = np.unique(found, axis=0, return_inverse=True)
+    written[others] = len(config.chains) + which.reshape(-1)
+    graph = [[heads.place[head] for head in chain.heads] for chain in config.chains]
+    listed = np.array([each + [NOTHING] * (deepest - len(each)) for each in graph], np.int16)
+    return np.concatenate([listed, distinct]), written
 
 
 def _at(chains: Any, written: Any, depth: Any) -> Any:
