@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -277,6 +278,15 @@ def test_nothing_to_score(said: Callable[..., Said], tmp_path: Path, rows: list[
     assert not any(found.right())
 
 
+def test_readme_lists_the_columns(said: Callable[..., Said], gold: list[dict[str, Any]], tmp_path: Path) -> None:
+    """Of several files, in their order."""
+    text = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    _, part, _ = re.split("<!-- /?verdicts -->", text)
+    listed = re.findall(r"^\| (`.*?) \|", part, re.M)
+    found = said(*(lines(tmp_path / f"{name}.jsonl", predictions(gold[:3])) for name in "ab"))
+    assert re.findall(r"`(\w+)`", " ".join(listed)) == found.verdicts.column_names
+
+
 # Columns and files
 
 
@@ -407,6 +417,8 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("predictions=preds.jsonl", "data=out", "text_column=index"),
         ("text_column=index: says which example a row answers; name the column with the text",),
     ),
+    "device": (("predictions=/dev/null", "data=out"), ("predictions=/dev/null: is neither a file nor a folder",)),
+    "long name": ((f"predictions={'x' * 5000}", "data=out"), ("there is no such file",)),
     "folder": (("predictions=out", "data=out"), ("predictions=out: can't be read: ",)),
     "empty folder": (
         ("predictions=given", "data=out"),

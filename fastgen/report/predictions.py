@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -104,7 +105,7 @@ def sources(patterns: Sequence[str]) -> list[Source]:
     """
     found: list[Path] = []
     for pattern in patterns:
-        paths = [pattern] if Path(pattern).exists() else glob(pattern)
+        paths = [pattern] if os.path.exists(pattern) else list(filter(os.path.exists, glob(pattern)))
         if not paths:
             raise ConfigError(
                 f"predictions={pattern}: there is no such file; name a .jsonl or .parquet file, or several"
@@ -123,8 +124,10 @@ def _natural(path: str) -> list[Any]:
 
 def files(source: Source) -> list[Path]:
     """The file, or those of a folder, in natural order. Raises ConfigError where there are none, or of two kinds."""
-    if not source.path.is_dir():
+    if source.path.is_file():
         return [source.path]
+    if not source.path.is_dir():  # a pipe could not be looked into and then read from its beginning
+        raise ConfigError(f"predictions={source.path}: is neither a file nor a folder; write it to a file first")
     ends = (".parquet", ".jsonl")
     found = [path for path in source.path.rglob("*") if path.suffix in ends and path.is_file()]
     if len({path.suffix for path in found}) != 1:
