@@ -39,7 +39,7 @@ from fastgen.values import ConfigError
 
 HERE = Path(__file__).parent
 FAULTS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "KILL": 0}
-OVERRIDES = "n=700", "shard=200", "columns=[index,x,trace]", "workers=2"
+OVERRIDES = "n=700", "shard=200", "columns=[index,x,trace]", "workers=2", "graph=small", "text=names"
 SCENARIOS = {"new": None, "extend": "n=500", "overwrite": "k=7"}
 """name -> what is other in the corpus that is there before."""
 
