@@ -6,6 +6,8 @@ import json
 import re
 import shutil
 import subprocess
+import sys
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,11 @@ from fastgen import shard
 from fastgen.doors import compose
 from fastgen.report import page as report
 from fastgen.report import tables as statistics
-from fastgen.report.rates import Table
+from fastgen.report.rates import Table, as_json
 from fastgen.report.runs import run_of
+from fastgen.text.parse import parse
+from fastgen.values import ConfigError
+from fastgen.verdict.reference import verify_one
 
 CONFIG = compose("n=10_000")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -94,14 +99,101 @@ def browser(*arguments: str, profile: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+needs_a_browser = pytest.mark.skipif(
+    CHROMIUM is None, reason="there is neither chromium nor google-chrome on PATH: the page was seen by no browser"
+)
+
+
+@needs_a_browser
 def test_in_a_browser(made: Path, tmp_path: Path) -> None:
     """What it shows when its script has run: filtered by the link, escaped, with the first wrong step marked."""
-    page = browser("--dump-dom", f"{made.as_uri()}#kind=copy", profile=tmp_path)
-    assert "<title>owned</title>" not in page
-    cards = re.findall(r'<article class="example">.*?</article>', page, re.DOTALL)
-    assert cards
-    assert all(": copy in " in card for card in cards)
-    assert all(re.search(r"<mark>\d+ \d+ \d+</mark>", card) or "‸" in card for card in cards)
-    assert any("&lt;/script&gt;" in card for card in cards)
-    assert not any("<img" in card for card in cards)
+    for kind, mark in (("copy", r"\d+ \d+ \d+"), ("format", r"[^<]+")):
+        page = browser("--dump-dom", f"{made.as_uri()}#kind={kind}", profile=tmp_path)
+        assert "<title>owned</title>" not in page
+        cards = re.findall(r'<article class="example">.*?</article>', page, re.DOTALL)
+        assert cards
+        assert all(re.search(rf"<h3>[^<]*: {kind}( in [^<]*)?</h3>", card) for card in cards)
+        assert all(re.search(rf"<mark>{mark}</mark>", card) for card in cards)
+        assert any("&lt;/script&gt;" in card for card in cards)
+        assert not any("<img" in card for card in cards)
+
+
+@needs_a_browser
+def test_filters_show_what_they_name(made: Path, tmp_path: Path) -> None:
+    examples = json.loads(re.findall(r'id="examples">(.*?)</script>', made.read_text("utf-8"), re.DOTALL)[0])
+    asked = {"split": "validation", "transformation": "sort"}
+    page = browser("--dump-dom", f"{made.as_uri()}#split=validation&transformation=sort", profile=tmp_path)
+    wanted = [each for each in examples if all(each[name] == value for name, value in asked.items())]
+    assert 0 < len(wanted) < len(examples)
+    assert f"{len(wanted)} of {len(examples)} examples" in page
+    titles = re.findall(r"<article.*?<h3>(.*?)</h3>", page, re.DOTALL)
+    assert titles == [each["title"] for each in wanted][: len(titles)]
+    for name in ("kind", "transformation", "split"):
+        options = re.search(rf'id="choose-{name}">(.*?)</select>', page, re.DOTALL)
+        assert options
+        shown = set(re.findall(r'value="([^"]+)"', options[1]))
+        assert shown == {each[name] for each in examples} - {""}
+
+
+@needs_a_browser
+def test_a_phone_does_not_scroll_sideways(made: Path, tmp_path: Path) -> None:
+    """In a frame as wide as a phone: no window of this browser is below 500 pixels."""
+    frame = f'<iframe id="f" width="390" height="800" srcdoc="{escape(made.read_text("utf-8"))}"></iframe>'
+    ask = "f.onload = () => { document.title = 'width ' + f.contentDocument.documentElement.scrollWidth }"
+    path = tmp_path / "frame.html"
+    path.write_text(f"<!doctype html><body>{frame}<script>{ask}</script>", "utf-8")
+    assert "<title>width 390</title>" in browser("--dump-dom", path.as_uri(), profile=tmp_path / "profile")
+
+
+X = "3 1 4 1 5 9 2 6 -> 6 4 7 4 8 1 5 9 :"
+ADD = "add3 3 3 6 , 1 3 4 , 4 3 7 , 1 3 4 , 5 3 8 , 9 3 1 , 2 3 5 , 6 3 9"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "marked"),
+    [
+        (f" {ADD} .".replace("4 3 7", "4 3 8"), "off by one", "4 3 8"),
+        (f" {ADD} .".replace("4 3 7", "4 3 ?"), "format", "?"),
+        (f" {ADD} .".replace("4 3 7", "4 3"), "format", ","),
+        (f" {ADD} .".replace("add3", "frob"), "format", "frob"),
+        (f" {ADD} .".replace("4 3 7 , ", ""), "skipped", "1 3 4"),
+        (f" {ADD} .".replace(" , 6 3 9", ""), "skipped", "."),
+        (f" {ADD} .".replace("4 3 7", "4 3 7 , 4 3 7"), "repeated", "4 3 7"),
+        (f" {ADD} . and more", "format", "and"),
+        (f" {ADD[:30]}", "format", ""),
+        ("", "format", ""),
+    ],
+)
+def test_the_first_error_is_marked_where_it_stands(text: str, kind: str, marked: str) -> None:
+    config = compose()
+    verdict = verify_one(parse(text, config, X), config)
+    assert verdict.error == kind
+    assert verdict.error_depth is not None
+    assert verdict.error_step is not None
+    place = report.span(config, text.encode(), X.encode(), kind, verdict.error_depth, verdict.error_step)
+    assert text[slice(*place)] == marked
+
+
+def test_a_head_that_was_not_asked_for_and_a_wrong_answer_are_marked() -> None:
+    config = compose("task=execute", "length=3")
+    right = " add3 3 3 6 , 1 3 4 , 4 3 7 -> 6 4 7 ."
+    for text, kind, marked in (
+        (right.replace("add3", "add4"), "disobeyed", "add4"),
+        (right.replace("-> 6 4", "-> 6 5"), "copy", "5"),
+    ):
+        prompt = "3 1 4 : add3 :"
+        verdict = verify_one(parse(text, config, prompt), config)
+        assert verdict.error == kind
+        place = report.span(
+            config, text.encode(), prompt.encode(), kind, verdict.error_depth or 0, verdict.error_step or 0
+        )
+        assert text[slice(*place)] == marked
+
+
+def test_without_the_library_that_draws_there_are_still_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = statistics.tables(run(CONFIG, rows=50))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "Score" in report.printed(found)
+    assert json.dumps([as_json(table) for table in found])
+    with pytest.raises(ConfigError, match=r"pip install 'fastgen\[report\]'"):
+        report.page("title", [(table, []) for table in found], [], found[0])
