@@ -152,6 +152,7 @@ def _example(run: Run, row: int, prompts: pa.Array, texts: pa.Array, chat: bool)
     if run.error_depth[row] >= 0:
         place = int(run.error_depth[row]), int(run.error_step[row])
         start, stop = span(run.config, text, prompt, kind, *place, chat)
+        stop = min(stop, start + AROUND)
     where = f"{run.splits[run.split[row]]}" + ("" if run.index is None else f" {run.index[row]}")
     return {
         "title": f"{where}: {kind}" + (f" in {head}" if head else ""),
@@ -209,9 +210,10 @@ def span(
     """
     parsed, places = parse_places(text[:SEARCHED], config, prompt, chat)
     behind = depth >= len(parsed.segments)
+    own = [fault for fault in parsed.faults if fault.kind != "prompt"]
     faults = [
         fault.token
-        for fault in parsed.faults
+        for fault in own
         if (fault.depth, fault.step or 0) == (depth, step) or (behind and fault.depth is None)
     ]
     key = (depth, HEAD) if kind == "disobeyed" else (ANSWER, step) if behind else (depth, step)
