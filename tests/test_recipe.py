@@ -121,11 +121,14 @@ def test_what_is_generated_is_the_likeliest_token_every_time(torch: Any) -> None
     assert len({tuple(row) for row in said.tolist()}) > 1
 
 
-def test_it_stops_when_every_row_has_ended(torch: Any) -> None:
+def test_it_stops_when_every_row_has_ended_and_not_before(torch: Any) -> None:
     weights = transformer.weights(20, 12, 32, 2, seed=3)
-    prompts = torch.randint(20, (1, 4), generator=torch.Generator().manual_seed(0))
-    (said,) = transformer.generate(weights, prompts, end=99).tolist()
-    assert transformer.generate(weights, prompts, end=said[0]).tolist() == [said[:1]]
+    prompts = torch.randint(20, (5, 4), generator=torch.Generator().manual_seed(0))
+    said = transformer.generate(weights, prompts, end=99)
+    end = int(said[0, 0])
+    assert transformer.generate(weights, prompts[:1], end).tolist() == [[end]]
+    assert not (said == end).any(1).all()
+    assert torch.equal(transformer.generate(weights, prompts, end), said)
 
 
 # The data
