@@ -13,7 +13,7 @@ import numpy as np
 from fastgen.settings import Config
 from fastgen.text.batch import Batch, parse_blocks
 from fastgen.text.parse import FAULTS, MISSING
-from fastgen.verdict.judge import Arrays, has_x, judge
+from fastgen.verdict.judge import Arrays, has_x, judge, rules
 from fastgen.verdict.kinds import AFTER, CLASS_OF, KINDS, WHOSE, Step, Verdict
 from fastgen.verdict.reference import verify_one
 
@@ -107,7 +107,7 @@ def verify(
     batches = parse_blocks(texts, config, prompts, chat)
     batch: Batch | None = next(batches)
     count, start = len(texts), 0
-    wanted = _intended(intended, count, len(config.chains))
+    wanted, known = _intended(intended, count, len(config.chains)), rules(config)
     rows = {name: np.zeros(count, dtype) for name, dtype in _ROWS.items()}
     offsets, steps = np.zeros(count + 1, np.int64), _steps(0)
     heads: list[tuple[np.ndarray[Any, Any], ...]] = []
@@ -120,7 +120,7 @@ def verify(
             steps = _grown(steps, edges[0], edges[-1] + more + more // 32)
         steps["written"][edges[0] : edges[-1]] = _written(batch, config)
         said = {name: values[start:stop] for name, values in rows.items()}
-        plain = judge(batch, config, wanted[start:stop], edges, said, steps)
+        plain = judge(batch, known, wanted[start:stop], edges, said, steps)
         _put_plain(plain, batch, config, wanted[start:stop], edges, said, steps)
         heads.append(_heads(batch, config))
         progress(stop - start)

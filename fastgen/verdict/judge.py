@@ -11,7 +11,7 @@ compile and more time to call than to run.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import from_dtype, types
@@ -35,7 +35,10 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 TILE = 256
 """Texts that a kernel runs on at once: states and step codes of 16 elements stay in the first-level cache."""
 
-FORMAT, POSITION, SKIPPED, REPEATED, ARGUMENT, ELEMENT, COPY, SOURCE, UNSTABLE, COUNT, *_rest = np.arange(1, len(KINDS))
+TILE_ELEMENTS = 65_536
+"""Elements of their states: those of the longest vector there is, alone, or of 256 with 256 elements."""
+
+FORMAT, _, SKIPPED, REPEATED, _, _, COPY, SOURCE, UNSTABLE, _, *_rest = np.arange(1, len(KINDS))
 OFF_BY_ONE, NO_MODULO, OTHER_OPERATION, WRONG_RESULT, DISOBEYED, OTHER_TRANSFORMATION, FORCED, WRONG_CHAIN = _rest
 _, PROPAGATED, RESTORED, NEW_ERROR = np.arange(len(AFTER))
 NONE, INTENDED, _, EXPLAINS, ILLEGAL = np.arange(len(WHOSE))
@@ -65,6 +68,7 @@ RULES = (
     *("gives_y", "asks_y", "asks_chain", "asks_trace"),  # prompt and completion
     "plain",  # a record's `result` can't be compiled: then wrong texts are left to plain Python
     *("heads", "width", "operations"),  # how many there are of `head_op`, of `number` per op, of `operation`
+    *("run", "match"),  # see `_tiles`
 )
 TABLES = (
     *("kernel", "result"),  # [op]: addresses of machine code, in this process, or 0
@@ -105,10 +109,21 @@ _said = (*(f"row_{name}" for name in ROWS), *(f"step_{name}" for name in STEPS))
 BLOCK = np.dtype([(name, np.int64) for name in (*RULES, *TABLES, *TEXTS, *_said, *SPACE)])
 
 
+class Rules(NamedTuple):
+    """A config, and the transformations there are, for compiled code."""
+
+    numbers: dict[str, int]
+    """RULES"""
+    tables: Arrays
+    """TABLES"""
+    signature: tuple[Any, ...]
+    """Of the kernels. They are compiled when a text has their head, see `compile_kernels`."""
+
+
 @lru_cache(maxsize=8)
-def rules(config: Config) -> tuple[dict[str, int], Arrays]:
-    """RULES and TABLES of a config. Kernels are compiled when a text has their head, see `compile_kernels`."""
-    grammar = config.grammar
+def rules(config: Config) -> Rules:
+    """Those of a config."""
+    grammar, (vector, code) = config.grammar, dtypes(config)
     given, asked = ({item.field for item in places} for places in (grammar.prompt, grammar.completion))
     heads = [split_head(head) or ("", None) for head in grammar.heads]
     arguments = [MISSING if argument is None else argument for _, argument in heads]
@@ -137,7 +152,7 @@ def rules(config: Config) -> tuple[dict[str, int], Arrays]:
     numbers = {
         "k": config.k,
         "count": grammar.count,
-        "longest": NARROW if dtypes(config)[1].itemsize == 4 else LARGEST,
+        "longest": NARROW if code.itemsize == 4 else LARGEST,
         **{f"shows_{field}": int(field in grammar.step) for field in "abr"},
         "has_steps": int(bool(grammar.step)),
         "gives_y": int("y" in given),
@@ -146,8 +161,10 @@ def rules(config: Config) -> tuple[dict[str, int], Arrays]:
         "heads": len(heads),
         "width": arrays["number"].shape[1],
         "operations": len(operations),
+        **_tiles(vector, code),
     }
-    return numbers, arrays
+    kinds = [types.Array(from_dtype(dtype), 2, "C") for dtype in (vector, vector, code)]
+    return Rules(numbers, arrays, (*kinds, *[types.int64] * 3))
 
 
 def _compiled(result: Any) -> int:
@@ -176,15 +193,15 @@ def _tree(config: Config) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     return np.array(following, np.int64), np.array(ends, np.int64)
 
 
-def compile_kernels(config: Config, ops: np.ndarray[Any, Any]) -> None:
+def compile_kernels(known: Rules, ops: np.ndarray[Any, Any]) -> None:
     """Compile the kernels of the graph, and those of `ops: int64[...]`, that are not there yet."""
-    _, tables = rules(config)
-    vector, code = (types.Array(from_dtype(dtype), 2, "C") for dtype in dtypes(config))
+    kernel = known.tables["kernel"]
     asked = np.bincount(ops, minlength=256) > 0
-    asked[tables["head_op"]] = True
-    for record in RECORDS.values():
-        if asked[record.code] and not tables["kernel"][record.code]:
-            tables["kernel"][record.code] = address(record.compiled, (vector, vector, code, *[types.int64] * 3))
+    asked[known.tables["head_op"]] = True
+    if (asked & (kernel == 0))[1:].any():
+        for record in RECORDS.values():
+            if asked[record.code]:
+                kernel[record.code] = address(record.compiled, known.signature)
 
 
 def has_x(batch: Batch) -> np.ndarray[Any, Any]:
@@ -195,7 +212,7 @@ def has_x(batch: Batch) -> np.ndarray[Any, Any]:
 
 def judge(
     batch: Batch,
-    config: Config,
+    known: Rules,
     intended: np.ndarray[Any, Any],
     offsets: np.ndarray[Any, Any],
     rows: Arrays,
@@ -207,7 +224,6 @@ def judge(
     offsets: int64[row + 1]    where in the arrays of `steps` those of a text begin
     rows, steps: see ROWS and STEPS; filled, but for `written`, which is read. `kind`, `after`, `other` must be zero.
     """
-    numbers, tables = rules(config)
     count, elements = batch.fault_count.size, batch.x.size
     texts = {
         **{name: getattr(batch, name) for name in TEXTS if hasattr(batch, name)},
@@ -216,8 +232,8 @@ def judge(
     }
     narrow = {"x": np.int32, "y": np.int32, "seen": np.uint8, "fault_code": np.uint8}
     texts = {name: np.ascontiguousarray(array, narrow.get(name, np.int64)) for name, array in texts.items()}
-    compile_kernels(config, texts["op"])
-    compile_kernels(config, texts["chain_op"])
+    compile_kernels(known, texts["op"])
+    compile_kernels(known, texts["chain_op"])
     space = {
         "state": np.empty(elements, np.int32),  # what the text has reached
         "fresh": np.empty(elements, np.int32),  # the state behind the present transformation, where a step is wrong
@@ -236,39 +252,37 @@ def judge(
         "clean": np.zeros(texts["op"].size, np.uint8),
     }
     block = np.zeros(1, BLOCK)
-    for name, number in numbers.items():
+    for name, number in known.numbers.items():
         block[name] = number
     for name in ROWS:
         block[f"row_{name}"] = rows[name].__array_interface__["data"][0]
     for name in STEPS:
         block[f"step_{name}"] = steps[name].__array_interface__["data"][0]
-    for name, array in {**tables, **texts, **space}.items():
+    for name, array in {**known.tables, **texts, **space}.items():
         block[name] = array.__array_interface__["data"][0]
-    tile = TILE * int(min(numbers["longest"], np.diff(texts["x_offsets"]).max(initial=1)))
-    vector, code = dtypes(config)
-    _judge(block, count, np.empty(tile, vector), np.empty(tile, vector), np.empty(tile, code))
+    _judge(block, count)
     return np.flatnonzero(space["status"] == PLAIN)
 
 
 @jit
-def _judge(blocks, rows, before, after, logged):
+def _judge(blocks, rows):
     block = blocks[0]
     listed = np.empty((5, rows), np.int64)
     order = np.empty(rows, np.int64)
     _begin(block, rows, order)
     if block.has_steps:
-        _judge_steps(block, order, listed, before, after, logged)
+        _judge_steps(block, order, listed)
     else:
         for row in range(rows):
             _copy(block, row, block.state, block.true)
             set_byte(block.strayed, row, 1)
         heads = (block.segments, block.op, block.argument, block.runs, block.true)
-        _run(block, order, *heads, listed, before, after, logged)
+        _run(block, order, *heads, listed)
     if block.asks_chain or not block.gives_y:
         for row in range(rows):
             _copy(block, row, block.x, block.goal)
         heads = (block.chain, block.chain_op, block.chain_argument, block.leads, block.goal)
-        _run(block, order, *heads, listed, before, after, logged)
+        _run(block, order, *heads, listed)
     for row in range(rows):
         status = byte_at(block.status, row)
         if status == READ:
@@ -312,7 +326,7 @@ def _begin(block, rows, order):
     for row in range(rows):
         n = _length(block, row)
         _copy(block, row, block.x, block.state)
-        status = PLAIN if n == 0 or n > block.longest else READ
+        status = READ if 0 < n <= block.longest else PLAIN
         if not _has(block, row, X):
             status = UNREAD
         if status == READ:
@@ -360,7 +374,7 @@ def _list(block, listed, count, row, op, argument):
 
 
 @jit
-def _run(block, order, places, ops, arguments, which, state, listed, before, after, logged):
+def _run(block, order, places, ops, arguments, which, state, listed):
     """Run the heads from places[row] on, on the states of those rows that `which` marks."""
     depth = 0
     while True:
@@ -372,7 +386,7 @@ def _run(block, order, places, ops, arguments, which, state, listed, before, aft
                 count += 1
         if count == 0:
             return
-        _execute(block, count, state, listed, before, after, logged)
+        _execute(block, count, state, listed)
         for j in range(count):
             _advance(block, listed[ROW, j], listed[ADDRESS, j], state)
         depth += 1
@@ -387,7 +401,7 @@ def _advance(block, row, due, state):
 
 
 @jit
-def _execute(block, count, state, listed, before, after, logged):
+def _execute(block, count, state, listed):
     """Run the heads that are listed, each on its row's state.
 
     Rows of one head and length, which are neighbours when sorted by the number of the head, share a call.
@@ -401,37 +415,86 @@ def _execute(block, count, state, listed, before, after, logged):
         head = _number(block, listed[OP, j], listed[ARGUMENT, j]) + 1
         listed[SORTED, ends[head]] = j
         ends[head] += 1
-    bits = np.uint64(logged.itemsize * 2)
-    mask = (np.uint64(1) << bits) - np.uint64(1)
     first = 0
     while first < count:
         j = listed[SORTED, first]
         op, argument, n = listed[OP, j], listed[ARGUMENT, j], _length(block, listed[ROW, j])
         last = first + 1
-        while last < min(count, first + TILE):
+        while last < min(count, first + _most(n)):
             j = listed[SORTED, last]
             if listed[OP, j] != op or listed[ARGUMENT, j] != argument or _length(block, listed[ROW, j]) != n:
                 break
             last += 1
-        size = last - first
-        vector = before[: n * size].reshape((n, size))
-        trace = logged[: n * size].reshape((n, size))
+        call(block.run, block, listed, first, last, state)
+        first = last
+
+
+@lru_cache(maxsize=4)
+def _tiles(vector: np.dtype[Any], code: np.dtype[Any]) -> dict[str, int]:
+    """Where the code is that runs heads on tiles of these dtypes. All the rest does not depend on them."""
+    bits, mask = np.uint64(code.itemsize * 2), np.uint64(2 ** (code.itemsize * 2) - 1)
+
+    @jit
+    def run(block, listed, first, last, state):
+        j, size = listed[SORTED, first], last - first
+        op, argument, n = listed[OP, j], listed[ARGUMENT, j], _length(block, listed[ROW, j])
+        before, after, logged = np.empty((n, size), vector), np.empty((n, size), vector), np.empty((n, size), code)
         for j in range(size):
             begin = int64_at(block.x_offsets, listed[ROW, listed[SORTED, first + j]])
             for i in range(n):
-                vector[i, j] = int32_at(state, begin + i)
-        reduced = int64_at(block.reduced, op)
-        argument = 0 if reduced == 0 else argument % (block.k if reduced == MODULUS else n)
-        kernel = int64_at(block.kernel, op)
-        call(kernel, vector, after[: n * size].reshape((n, size)), trace, op, block.k, argument)
+                before[i, j] = int32_at(state, begin + i)
+        call(int64_at(block.kernel, op), before, after, logged, op, block.k, _reduced(block, op, argument, n))
         for j in range(size):
             due = listed[ADDRESS, listed[SORTED, first + j]]
             for i in range(n):
-                code = np.uint64(trace[i, j]) >> bits
-                set_int32(due, 3 * i, np.int64(code & mask))
-                set_int32(due, 3 * i + 1, np.int64((code >> bits) & mask))
-                set_int32(due, 3 * i + 2, np.int64(code >> (bits + bits)))
-        first = last
+                step = np.uint64(logged[i, j]) >> bits
+                set_int32(due, 3 * i, np.int64(step & mask))
+                set_int32(due, 3 * i + 1, np.int64((step >> bits) & mask))
+                set_int32(due, 3 * i + 2, np.int64(step >> (bits + bits)))
+
+    @jit
+    def match(block, listed, first, last, depth):
+        size, n = last - first, _length(block, listed[ROW, first])
+        before, after, logged = np.empty((n, size), vector), np.empty((n, size), vector), np.empty((n, size), code)
+        for j in range(size):
+            begin = int64_at(block.x_offsets, listed[ROW, first + j])
+            for i in range(n):
+                before[i, j] = int32_at(block.state, begin + i)
+        for head in range(block.heads):
+            op, argument = int64_at(block.head_op, head), int64_at(block.head_argument, head)
+            call(int64_at(block.kernel, op), before, after, logged, op, block.k, _reduced(block, op, argument, n))
+            for j in range(size):
+                segment = int64_at(block.segments, listed[ROW, first + j]) + depth
+                at, i, alike = _place(block, listed[ROW, first + j], segment), 0, listed[OP, first + j] == 0
+                while alike and i < n:
+                    step = np.uint64(logged[i, j]) >> bits
+                    a, b, r = np.int64(step & mask), np.int64((step >> bits) & mask), np.int64(step >> (bits + bits))
+                    alike = (
+                        (not block.shows_a or a == int32_at(block.step_written, 3 * (at + i)))
+                        and (not block.shows_b or b == int32_at(block.step_written, 3 * (at + i) + 1))
+                        and (not block.shows_r or r == int32_at(block.step_written, 3 * (at + i) + 2))
+                    )
+                    i += 1
+                if alike and not (int64_at(block.op, segment) == op and int64_at(block.argument, segment) == argument):
+                    listed[OP, first + j] = op
+
+    signature = (from_dtype(BLOCK), types.Array(types.int64, 2, "C"), *[types.int64] * 3)
+    return {"run": address(run, signature), "match": address(match, signature)}
+
+
+@jit
+def _reduced(block, op, argument, n):
+    """What the kernel takes for an argument."""
+    by = int64_at(block.reduced, op)
+    if by == 0:
+        return np.int64(0)
+    return argument % (block.k if by == MODULUS else n)
+
+
+@jit
+def _most(n):
+    """Rows of a tile."""
+    return min(TILE, max(1, TILE_ELEMENTS // n))
 
 
 @jit
@@ -444,7 +507,7 @@ def _number(block, op, argument):
 
 
 @jit
-def _judge_steps(block, order, listed, before, after, logged):
+def _judge_steps(block, order, listed):
     """Transformation by transformation; every step gets its kind, and `after` says which are as in the true run."""
     count = order.size
     active, suspects, strayed = order.copy(), np.empty(count, np.int64), np.empty(count, np.int64)
@@ -472,7 +535,7 @@ def _judge_steps(block, order, listed, before, after, logged):
         if left == 0:
             return
         count = left
-        _execute(block, chosen, block.state, listed, before, after, logged)
+        _execute(block, chosen, block.state, listed)
         for j in range(chosen):
             row, due = listed[ROW, j], listed[ADDRESS, j]
             segment = int64_at(block.segments, row) + depth
@@ -489,7 +552,7 @@ def _judge_steps(block, order, listed, before, after, logged):
                     suspects[suspected] = row
                     suspected += 1
         if suspected:
-            _find_others(block, suspects[:suspected], depth, listed, before, after, logged)
+            _find_others(block, suspects[:suspected], depth, listed)
         for row in active[:count]:
             if byte_at(block.status, row) == READ:
                 if byte_at(block.last, row) == FOLLOWS:
@@ -498,7 +561,7 @@ def _judge_steps(block, order, listed, before, after, logged):
                 if _has(block, row, CHAIN) and not _same_head(block, row, depth):
                     _disobey(block, row, int64_at(block.segments, row) + depth)
         if straying:
-            _follow(block, strayed[:straying], depth, listed, before, after, logged)
+            _follow(block, strayed[:straying], depth, listed)
         depth += 1
 
 
@@ -677,29 +740,23 @@ def _kind(block, op, at, due_a, due_b, due_r, begin, n):
 
 
 @jit
-def _find_others(block, suspects, depth, listed, before, after, logged):
-    """`_other_transformation` of the reference, for rows with wrong steps."""
-    found = np.zeros(suspects.size, np.int64)
-    for head in range(block.heads):
-        op, argument = int64_at(block.head_op, head), int64_at(block.head_argument, head)
-        for j, row in enumerate(suspects):
-            _list(block, listed, j, row, op, argument)
-        _execute(block, suspects.size, block.state, listed, before, after, logged)
-        for j, row in enumerate(suspects):
-            segment = int64_at(block.segments, row) + depth
-            same = int64_at(block.op, segment) == op and int64_at(block.argument, segment) == argument
-            if found[j] == 0 and not same:
-                at, i, n = _place(block, row, segment), 0, _length(block, row)
-                while i < n and _is_due(block, at + i, listed[ADDRESS, j], i):
-                    i += 1
-                if i == n:
-                    found[j] = op
+def _find_others(block, suspects, depth, listed):
+    """`_other_transformation` of the reference, for rows with wrong steps, in the order of their lengths."""
     for j, row in enumerate(suspects):
-        if found[j]:
+        listed[ROW, j], listed[OP, j] = row, 0
+    first = 0
+    while first < suspects.size:
+        n, last = _length(block, suspects[first]), first + 1
+        while last < min(suspects.size, first + _most(n)) and _length(block, suspects[last]) == n:
+            last += 1
+        call(block.match, block, listed, first, last, depth)
+        first = last
+    for j, row in enumerate(suspects):
+        if listed[OP, j]:
             at = _place(block, row, int64_at(block.segments, row) + depth)
             for i in range(at, at + _length(block, row)):
                 wrong = byte_at(block.step_kind, i) != 0
-                set_byte(block.step_other, i, found[j] if wrong else 0)
+                set_byte(block.step_other, i, listed[OP, j] if wrong else 0)
                 set_byte(block.step_kind, i, OTHER_TRANSFORMATION if wrong else 0)
 
 
@@ -721,12 +778,12 @@ def _same_head(block, row, depth):
 
 
 @jit
-def _follow(block, strayed, depth, listed, before, after, logged):
+def _follow(block, strayed, depth, listed):
     """Go on with the true run of rows whose state is another, and mark the steps that are as in it."""
     for j, row in enumerate(strayed):
         segment = int64_at(block.segments, row) + depth
         _list(block, listed, j, row, int64_at(block.op, segment), int64_at(block.argument, segment))
-    _execute(block, strayed.size, block.true, listed, before, after, logged)
+    _execute(block, strayed.size, block.true, listed)
     for j, row in enumerate(strayed):
         segment = int64_at(block.segments, row) + depth
         at = _place(block, row, segment)

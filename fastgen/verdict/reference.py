@@ -91,10 +91,11 @@ def verify_one(parsed: Parsed, config: Config, intended: int | None = None) -> V
     errors += _fault_errors(parsed, {step.kind for step in steps} | {gap[2] for gap in gaps})
     valid = not errors and parsed.whole
     if valid and "y" in asked:
-        compared = vector if "trace" in asked and grammar.step else target
+        shown = "trace" in asked and bool(grammar.step)
+        compared = vector if shown else target
         if compared is not None and list(answered or ()) != list(compared):
             valid = False
-            kind = "copy" if "trace" in asked and grammar.step else "wrong result"
+            kind = "copy" if shown else "wrong result"
             errors.append((*_first_difference(answered or (), compared, len(obeyed or parsed.segments)), 2, kind))
     if valid and not answer:
         errors.append((len(written), 0, 2, "wrong chain"))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fastgen.settings import Config
-from fastgen.verdict.batch import verify
+from fastgen.verdict.batch import Verdicts, verify
 
 
 def reward(prompts: Any, completions: Any, config: Config, chat: bool = False) -> list[float]:
@@ -20,13 +22,16 @@ def reward(prompts: Any, completions: Any, config: Config, chat: bool = False) -
     import pyarrow as pa
 
     found = verify(pa.array(prompts, pa.string()), pa.array(completions, pa.string()), config, chat=chat)
-    rewards = []
-    for r in range(len(found.chains)):
-        verdict = found.row(r)
-        right = float(verdict.valid and verdict.answer)
-        share = right
-        if config.grammar.step and verdict.steps:
-            wrong = next((i for i, step in enumerate(verdict.steps) if step.kind), len(verdict.steps))
-            share = wrong / max(len(verdict.steps), config.splits[0].length.min)
-        rewards.append((verdict.parsed + share + right) / 3 if share else 0.0)
+    right = (found.rows["valid"] & found.rows["answer"]).astype(np.float64)
+    share = _right_share(found, config, right) if config.grammar.step else right
+    rewards: list[float] = np.where(share > 0, (found.rows["parsed"] + share + right) / 3, 0.0).tolist()
     return rewards
+
+
+def _right_share(found: Verdicts, config: Config, right: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """float64[row]: the share of steps before the first wrong one; `right` where no step was written."""
+    starts, written = found.offsets[:-1], np.diff(found.offsets)
+    wrong = np.append(np.flatnonzero(found.steps["kind"]), found.offsets[-1])
+    first = np.minimum(wrong[np.searchsorted(wrong, starts)] - starts, written)
+    share = first / np.maximum(written, config.splits[0].length.min)
+    return np.where(written > 0, share, right)
