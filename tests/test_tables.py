@@ -13,6 +13,7 @@ from judged import columns, predictions
 
 from fastgen import solve
 from fastgen.doors import compose
+from fastgen.report import runs
 from fastgen.report import tables as statistics
 from fastgen.report.predictions import Predictions
 from fastgen.report.rates import Mean, Rate, Table
@@ -156,6 +157,13 @@ def test_rates_are_those_of_plain_counting(judged: Judged, name: str) -> None:
         all_[cell] += 1
     assert len(all_) > 1
     assert rates(judged, found(judged, name)) == {cell: (good[cell], of) for cell, of in all_.items()}
+
+
+def test_steps_are_counted_in_blocks_of_any_size(judged: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = statistics.by_position(judged.run)
+    monkeypatch.setattr(runs, "BLOCK", 97)
+    assert judged.run.steps.row.size > 10 * 97
+    assert statistics.by_position(judged.run) == whole
 
 
 def test_shares_of_roles_are_of_all_numbers(judged: Judged) -> None:
