@@ -251,11 +251,13 @@ def test_every_row_that_was_read_is_in_the_file(
 def test_expected_examples_that_are_missing(
     said: Callable[..., Said], gold: list[dict[str, Any]], tmp_path: Path
 ) -> None:
+    """One that is given twice hides another; one that can't be judged is missing too."""
     rows = predictions(gold)
     rows[7] = {"split": "validation", "index": 8, "prediction": "again"}
+    rows[20]["prompt"] = gold[21]["prompt"]
     found = said(lines(tmp_path / "preds.jsonl", rows[:150]), expect=("validation", "train"))
-    assert found.figures["runs"]["preds"]["missing"] == {"validation": 51, "train": 800}
-    assert "missing of validation     51" in found.printed
+    assert found.figures["runs"]["preds"]["missing"] == {"validation": 52, "train": 800}
+    assert "missing of validation     52" in found.printed
 
 
 @pytest.mark.parametrize(
