@@ -122,6 +122,12 @@ def test_wrong_results_without_operands_are_of_one_kind():
     assert expected(config, steps) == {"wrong result": (1.0, 3)}
 
 
+def test_of_wrong_sources_one_in_k_has_an_equal_element():
+    kinds = np.array([KINDS.index("source"), 0, KINDS.index("unstable")])
+    steps = {"kind": kinds, **{name: np.zeros(3, np.int32) for name in ("op", "a", "b")}}
+    assert expected(compose("k=5"), steps) == {"source": (0.8, 2), "unstable": (0.2, 2)}
+
+
 def test_nothing_wrong_gives_nothing():
     none = {name: np.zeros(4, np.int64) for name in ("kind", "op", "a", "b", "r", "expected", "step")}
     assert expected(compose(), none) == {}

@@ -65,8 +65,8 @@ def of_result(record: Record, a: int, b: int, config: Config) -> dict[str, float
     """Kind -> its share of the other results that a step of these operands can have; kinds that it can have.
 
     >>> from fastgen.doors import compose
-    >>> of_result(RECORDS["cumsum"], 7, 8, compose())
-    {'off by one': 0.2, 'no modulo': 0.0, 'other operation': 0.4, 'wrong result': 0.4}
+    >>> of_result(RECORDS["cumsum"], 2, 10, compose())
+    {'off by one': 0.2, 'no modulo': 0.0, 'other operation': 0.3, 'wrong result': 0.5}
     """
     k, words = config.k, config.grammar.number_words
     if record.of_operands is None:
