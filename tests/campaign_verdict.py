@@ -135,7 +135,10 @@ def main(texts: int = 100_000, rights: int = 1_000_000, seed: int = 0) -> None:
         found = wrong(config, -(-texts // len(CONFIGS)), Random(f"{seed} {keys}"))
         good += right(config, -(-rights // len(CONFIGS)), seed)
         made += found
-        print(f"{keys or 'default':40} {sum(found.values()):9,} errors of {len({kind for kind, _ in found})} kinds")
+        print(
+            f"{keys or 'default':40} {sum(found.values()):9,} errors of {len({kind for kind, _ in found})} kinds",
+            flush=True,
+        )
     names = sorted({name for _, name in made})
     print(f"\n{'':22}" + "".join(f"{name or 'whole'[:9]:>10.9}" for name in names))
     for kind in KINDS[1:]:
