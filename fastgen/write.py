@@ -278,7 +278,7 @@ class Manifest:
     files: Mapping[str, File]
     """By name, those that are there and have the size that they should."""
     moves: Mapping[str, str | None]
-    """Files that are to be renamed, or removed (None), before anything else: see `resume`."""
+    """Files that are to be renamed, or removed (None), before anything else: see `folder`."""
     versions: Mapping[str, Any]
 
 
@@ -305,15 +305,15 @@ def read_manifest(out: Path) -> Manifest | None:
         return None
     try:
         manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-        files = {entry["file"]: File(**entry) for entry in manifest["files"]}
-        files |= {file.file: file for file in _recorded(journal(out, manifest["config"]))}
+        listed = [*map(_file, manifest["files"]), *_recorded(journal(out, manifest["config"]))]
+        files = {file.file: file for file in listed}
         there = {name: file for name, file in files.items() if _size(out / name) == file.bytes}
         beside = all((out / name).exists() for name in BESIDE) and not (out / STAGING).exists()
         moves, versions = dict(manifest.get("moves", {})), dict(manifest["versions"])
         if foreign := [name for pair in moves.items() for name in pair if name is not None and not made_here(name)]:
             raise ValueError(f"moves {foreign[0]!r}")
         return Manifest(dict(manifest["config"]), manifest["complete"] is True and beside, there, moves, versions)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         rule = f"its manifest.json can't be read ({error!r}); choose another folder, or remove this one"
         raise ConfigError(f"out={out}: {rule}") from error
 
@@ -322,9 +322,15 @@ def _recorded(journal: Path) -> Iterator[File]:
     """The files that a journal lists. A line that a crash or a full disk has cut is none, whatever follows in it."""
     for line in lines(journal):
         try:
-            yield File(**json.loads(line))
-        except (ValueError, TypeError, RecursionError):
+            yield _file(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
+
+
+def _file(entry: Mapping[str, Any]) -> File:
+    """The file of an entry. Raises ValueError, KeyError, TypeError or AttributeError where it is none."""
+    digest.read(entry["digest"])
+    return File(**entry)
 
 
 def made_here(name: str) -> bool:

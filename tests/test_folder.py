@@ -198,6 +198,16 @@ def test_an_entry_that_is_not_of_this_plan_is_not_trusted(own):
     assert not (out.parent / "outside.parquet").exists()
 
 
+def test_a_digest_that_is_none_is_refused(own):
+    out, config = own
+    manifest = json.loads((out / "manifest.json").read_text("utf-8"))
+    for wrong in (None, 3, {"x": "no number"}, {"x": 3}):
+        manifest["files"][0]["digest"] = wrong
+        (out / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(ConfigError, match=r"manifest\.json can't be read"):
+            job(config)
+
+
 @pytest.mark.parametrize(
     "moves",
     [
