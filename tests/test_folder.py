@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import files, make
 
-from fastgen import commit, folder, write
+from fastgen import commit, folder, lock, write
 from fastgen.run import job
 from fastgen.shard import plan, table
 from fastgen.values import ConfigError
@@ -35,6 +35,17 @@ def test_a_finished_corpus_is_left_alone(own, capsys):
         job(replace(config, workers=workers))
         assert capsys.readouterr().out == f"{out} holds this corpus already, whole: nothing to do\n"
     assert times(out) == before
+
+
+def test_a_lock_that_is_left_beside_a_whole_corpus_is_removed(own, capsys):
+    """A run that is killed behind its last manifest leaves one."""
+    out, config = own
+    whole = files(out)
+    (out / lock.NAME).write_text("{}")
+    capsys.readouterr()
+    job(config)
+    assert "nothing to do" in capsys.readouterr().out
+    assert files(out) == whole
 
 
 @pytest.mark.parametrize(("damage", "kept"), [("delete", 3), ("truncate", 3), ("empty", 3), ("folder", 1)])
