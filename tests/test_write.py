@@ -11,7 +11,7 @@ import pytest
 import yaml
 from helpers import files, make
 
-from fastgen import __version__, write
+from fastgen import __version__, digest, write
 from fastgen.engine import example
 from fastgen.settings import restore
 from fastgen.shard import plan, table
@@ -95,6 +95,9 @@ def test_manifest(corpus):
             "first": shard.start,
             "bytes": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
+            "digest": digest.written(
+                digest.of_table(shard.split.name, shard.start, pq.ParquetFile(out / shard.file).read())
+            ),
         }
 
 
