@@ -62,6 +62,8 @@ class Opened:
     """name -> shard, as the config has them."""
     files: Mapping[str, File]
     """Of these, what the manifest says, as far as that is of the right form and place."""
+    beside: Mapping[str, Mapping[str, Any]]
+    """Of what stands beside them, its bytes and sha256, as far as these are of the right form."""
 
 
 def opened(data: str) -> Opened:
@@ -82,7 +84,9 @@ def opened(data: str) -> Opened:
     listed = said.get("files")
     entries = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     files = {each["file"]: File(**each) for each in entries if _is_entry(config, shards, each)}
-    return Opened(config, said, is_sealed(text), shards, files)
+    listed = said.get("beside")
+    beside = {name: listed[name] for name in BESIDE if isinstance(listed, dict) and _is_beside(listed.get(name))}
+    return Opened(config, said, is_sealed(text), shards, files, beside)
 
 
 def _is_entry(config: Config, shards: Mapping[str, Shard], entry: Mapping[str, Any]) -> bool:
@@ -102,6 +106,15 @@ def _is_entry(config: Config, shards: Mapping[str, Shard], entry: Mapping[str, A
     )
 
 
+def _is_beside(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and set(entry) == {"bytes", "sha256"}
+        and type(entry["bytes"]) is int
+        and _is_hex(entry["sha256"], 64)
+    )
+
+
 def _is_hex(text: Any, digits: int) -> bool:
     return isinstance(text, str) and re.fullmatch(f"[0-9a-f]{{{digits}}}", text) is not None
 
@@ -118,15 +131,14 @@ def of_manifest(found: Opened) -> Iterator[Fault]:
         yield Fault(name, "says that the run has not finished; the same command goes on")
     elif missing := [file for file in found.shards if file not in found.files]:
         yield Fault(name, f"does not list {missing[0]} as its config has it{_more(missing)}")
-    beside = said.get("beside") if said.get("complete") is True else None
-    expected = manifest(config, found.files.values(), beside if isinstance(beside, dict) else None)
+    expected = manifest(config, found.files.values(), found.beside if said.get("complete") is True else None)
     free = {"fastgen", "versions", "sha256", "complete", "moves", "beside"}  # who made it, and what was asked above
     keys = [key for key in {**expected, **said} if key not in free and expected.get(key) != said.get(key)]
     if "fingerprint" in keys:
         yield Fault(name, "its config is not the one that its fingerprint is of")
     elif keys and found.sealed:
         yield Fault(name, f"{keys[0]} is not what its config and its list of files give{_more(keys)}")
-    if said.get("complete") is True and (not isinstance(beside, dict) or set(beside) != set(BESIDE)):
+    if said.get("complete") is True and said.get("beside") != {name: found.beside.get(name) for name in BESIDE}:
         yield Fault(name, "does not list what stands beside the data")
 
 
@@ -167,9 +179,8 @@ def of_folder(found: Opened) -> Iterator[Fault]:
 def of_bytes(found: Opened, progress: Progress = lambda size: None) -> list[Fault]:
     """What is wrong with the bytes of the files that the manifest lists, by threads. `progress` gets bytes."""
     config = found.config
-    beside = found.said.get("beside")
-    listed: dict[str, Any] = {name: (file.bytes, file.sha256) for name, file in found.files.items()}
-    listed |= {name: _named(beside[name]) for name in BESIDE if isinstance(beside, dict) and name in beside}
+    listed = {name: (file.bytes, file.sha256) for name, file in found.files.items()}
+    listed |= {name: (each["bytes"], each["sha256"]) for name, each in found.beside.items()}
     names = {sha256: name for name, (_, sha256) in listed.items()}
 
     def inspect(name: str) -> Fault | None:
@@ -179,8 +190,7 @@ def of_bytes(found: Opened, progress: Progress = lambda size: None) -> list[Faul
                 return Fault(name, "is missing")
             there = path.stat().st_size
             if there != size:
-                due = f"{size:,}" if type(size) is int else shown(size)
-                return Fault(name, f"has {there:,} bytes instead of {due}{_diagnosis(path)}")
+                return Fault(name, f"has {there:,} bytes instead of {size:,}{_diagnosis(path)}")
             was = _sha256(path, progress)
             if was != sha256:
                 holds = f", and holds what {names[was]} should" if was in names else _diagnosis(path)
@@ -205,10 +215,6 @@ def size(found: Opened) -> int:
 
 def _is_file(config: Config, name: str) -> bool:
     return (Path(config.out) / name).is_file()
-
-
-def _named(entry: Any) -> tuple[Any, Any]:
-    return (entry.get("bytes"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)
 
 
 def _sha256(path: Path, progress: Progress) -> str:
