@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fastgen import digest
 from fastgen.ceiling import ceiling
 from fastgen.doors import compose
 from fastgen.engine import Example
@@ -34,6 +36,7 @@ from fastgen.verdict.reference import by_value
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 CODES = ROOT / "tests/golden/codes.txt"
+DIGESTS = ROOT / "tests/golden/digests.json"
 
 YAML = (
     ("", "common.yaml"),
@@ -168,6 +171,34 @@ def _error(kind: str) -> tuple[str, str]:
     raise ValueError(f"no example of {kind}")
 
 
+VECTORS = (
+    ("train", "x", 0, bytes([3, 1, 4, 1])),
+    ("train", "x", 1, bytes([3, 1, 4, 1])),
+    ("validation", "prompt", 2**64 - 1, b""),
+    ("train", "completion", 5, b" sort 0 1 1 , 1 3 1 ."),
+    ("train", "trace", 7, bytes(range(256)) * 17),
+)
+"""Split, column, index and value of which README gives the hash."""
+
+
+def digests() -> str:
+    """The Markdown tables of test vectors of the content digest, and of the digests of whole corpora."""
+
+    def shown(value: bytes) -> str:
+        return value.hex(" ") if len(value) < 32 else f"{value[:3].hex(' ')} ... ({len(value):,} bytes, each 1 more)"
+
+    rows = [
+        (split, column, f"{index:,}", f"`{shown(value)}`", f"`{digest.row_hash(split, column, index, value):032x}`")
+        for split, column, index, value in VECTORS
+    ]
+    whole = [
+        (f"`n=80_000 {overrides}`".replace(" `", "`"), f"`{digest.whole(map(digest.read, splits.values())):032x}`")
+        for overrides, splits in json.loads(DIGESTS.read_text("utf-8")).items()
+    ]
+    vectors = _table(("split", "column", "index", "value", "hash of the row"), rows)
+    return f"{vectors}\n\n{_table(('corpus', 'digest'), whole)}"
+
+
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = (head, tuple("---" for _ in head), *rows)
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
@@ -182,6 +213,7 @@ def readme(text: str) -> str:
         "keys": keys(),
         "grammar": grammar(),
         "errors": errors(),
+        "digests": digests(),
     }
     for name, rows in parts.items():
         opening, closing = f"<!-- {name} -->", f"<!-- /{name} -->"
