@@ -326,7 +326,7 @@ def main() -> None:
             tests = modules[mutant.module]
             if tests not in results:
                 note(tests, ("passed", baseline(folder, tests)))
-            note(str(mutant), tried(folder, mutant, tests, 3 * results[tests][1] + 20))
+            note(str(mutant), tried(folder, mutant, tests, 2 * results[tests][1] + 5))
 
     counts = Counter(results[str(mutant)][0] for mutant in sample)
     for mutant in sample:
