@@ -79,8 +79,10 @@ class Record:
         """Declare how a step's result is computed from its operands: `function(a, b, k)`, in plain Python.
 
         With it a wrong operand and a wrong result can be told apart. Where an operand is a source, the result is the
-        element there, and nothing has to be declared. Called with a modulus that is never reached, it gives the value
-        before it is reduced.
+        element there, and nothing has to be declared. Called with a modulus that is never reached, 2^62, it gives the
+        value before it is reduced.
+
+        Verdicts compile it for int64; where Numba can't, texts with a wrong step are judged by plain Python.
         """
         self.of_operands = function
         return function
