@@ -463,13 +463,13 @@ def test_damage_damages(out: Path, made: Path, tmp_path: Path) -> None:
 
 
 def test_a_manifest_of_anything(out: Path, tmp_path: Path) -> None:
-    """Every value of it, replaced by every kind of garbage: found, without a traceback, and nothing is written."""
+    """Its values, one at a time, replaced by garbage: found, without a traceback, and nothing is written."""
     path, rng = out / "manifest.json", random.Random(5)
     whole = path.read_text("utf-8")
     before = files(out)
     outside = sorted(tmp_path.iterdir())
     places = len(damage._leaves(json.loads(whole)))
-    for number in range(places):
+    for number in rng.sample(range(places), 100):
         manifest = json.loads(whole)
         holder, key = damage._leaves(manifest)[number]
         holder[key] = rng.choice(damage.GARBAGE)
