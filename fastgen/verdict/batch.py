@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,10 +57,13 @@ class Verdicts:
     @cached_property
     def chains(self) -> list[tuple[str, ...]]:
         """Heads of every text; one object where they are the same."""
-        heads, edges = self.heads.to_pylist(), self.head_offsets.tolist()
-        found: dict[tuple[str, ...], tuple[str, ...]] = {}
-        chains = (tuple(heads[start:stop]) for start, stop in pairwise(edges))
-        return [found.setdefault(chain, chain) for chain in chains]
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        places, names = self.heads.indices.cast(pa.string()), self.heads.dictionary.to_pylist()
+        joined = pc.binary_join(pa.LargeListArray.from_arrays(self.head_offsets, places), " ").dictionary_encode()
+        found = [tuple(names[int(place)] for place in text.split()) for text in joined.dictionary.to_pylist()]
+        return [found[i] for i in joined.indices.to_pylist()]
 
     def row(self, r: int) -> Verdict:
         """One of them as `verify_one` gives it."""
