@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import cache
-from itertools import pairwise
+from itertools import combinations, pairwise, product
 from random import Random
 
 import numpy as np
@@ -25,7 +26,7 @@ from fastgen.text.render import render
 from fastgen.transforms import RECORDS, Transformation
 from fastgen.verdict import judge
 from fastgen.verdict.batch import verify
-from fastgen.verdict.corrupt import MADE, corrupt
+from fastgen.verdict.corrupt import corrupt
 from fastgen.verdict.kinds import KINDS, WHOSE
 from fastgen.verdict.reference import verify_one
 from fastgen.verdict.reward import reward
@@ -94,7 +95,8 @@ def edited_texts(config, count, seed):
 @pytest.mark.parametrize("form", FORMATS)
 def test_edited_texts_of_all_tasks_and_formats(task, form):
     config = config_of(task, form)
-    found = both(*edited_texts(config, TEXTS, task + form)[:2], config)
+    prompts, texts, meant = edited_texts(config, TEXTS, task + form)
+    found = both(prompts, texts, config, meant)
     assert 0 < found.rows["error"].astype(bool).sum() <= TEXTS
 
 
@@ -107,35 +109,68 @@ def test_edited_texts_of_all_shapes(task, shape):
     assert found.rows["error"].any()
 
 
-@pytest.mark.parametrize("k", [2, 11, 256, 257, 65536])
-@pytest.mark.parametrize("record", RECORDS.values(), ids=repr)
-def test_every_kind_of_every_transformation(record, k):
+EVERYWHERE = (*((f"k={k}",) for k in (2, 11, 256, 257, 65536)), *((task, form) for task in TASKS for form in FORMATS))
+
+
+@pytest.mark.parametrize("keys", EVERYWHERE, ids=" ".join)
+def test_every_kind_of_every_transformation(keys):
     """Also where the graph does not have it."""
-    config, random = config_of(f"k={k}"), Random(f"{record} {k}")
+    config, random = config_of(*keys), Random(" ".join(keys))
     prompts, texts = [], []
-    for _ in range(4):
-        argument = None if record.argument is None else random.randrange({"modulus": k, "length": 8}[record.argument])
-        middle = Transformation(record, argument)
+    for record in RECORDS.values():
+        bound = {None: 0, "modulus": config.k, "length": 8}[record.argument]
+        middle = Transformation(record, random.randrange(bound) if bound else None)
         chain = [Transformation(RECORDS["cumsum"]), middle, Transformation(RECORDS["difference"])]
-        x = [random.randrange(k) for _ in range(8)]
+        x = [random.randrange(config.k) for _ in range(8)]
         y, steps = x, []
         for transformation in chain:
-            y = transformation(y, k, steps)
+            y = transformation(y, config.k, steps)
         drawn = Example(0, 0, tuple(transformation.head for transformation in chain), x, y, steps)
         prompt, right = render(drawn, config)
         prompts.append(prompt.encode())
         texts.append(right.encode())
-        for kind in MADE:
-            for consistent in (False, True):
-                try:
-                    text = corrupt(drawn, config, kind, random.randrange(3), random.randrange(8), consistent)
-                except ValueError:
-                    continue
+        for kind, consistent in product(KINDS[1:], (False, True)):
+            place = () if kind == "wrong chain" else (random.randrange(4), random.randrange(8))
+            with suppress(ValueError):  # this step cannot have that error
+                text = corrupt(drawn, config, kind, *place, consistent=consistent)
                 prompts.append(prompt.encode())
                 texts.append(text.encode())
     found = both(prompts, texts, config)
-    kinds = {KINDS[code] for code in found.rows["error"]}
-    assert {"", "format", "skipped"} <= kinds
+    assert found.rows["valid"].sum() >= len(RECORDS)
+    assert found.rows["error"].any()
+
+
+def test_a_result_may_be_forced_whatever_it_is():
+    """The sum 3 + 9 is 1; the y of the prompt and the text have another number there."""
+    steps = "0 3 3 , 3 1 4 , 4 4 8 , 8 1 9 , 9 5 3 , 3 9 {0} , {0} 2 3 , 3 6 9"
+    prompts = [f"3 1 4 1 5 9 2 6 -> 3 4 8 9 3 {r} 3 9 :".encode() for r in range(11)]
+    texts = [f" cumsum {steps.format(r)} .".encode() for r in range(11)]
+    found = both(prompts, texts, config_of())
+    assert [KINDS[code] for code in found.rows["error"]] == ["forced", "", *["forced"] * 9]
+    assert found.rows["forced"].tolist() == [r != 1 for r in range(11)]
+
+
+def test_a_chain_that_is_the_same_function_is_told():
+    config = config_of()
+    number = config.classes.number
+    one, other = next((i, j) for i, j in combinations(range(len(number)), 2) if number[i] == number[j])
+    x, y, steps = [3, 1, 4, 1, 5, 9, 2, 6], [3, 1, 4, 1, 5, 9, 2, 6], []
+    for transformation in config.chains[one].transformations:
+        y = transformation(y, config.k, steps)
+    prompt, text = render(Example(0, one, config.chains[one].heads, x, y, steps), config)
+    found = both([prompt.encode()] * 4, [text.encode()] * 4, config, [MISSING, one, other, (one + 1) % len(number)])
+    assert [WHOSE[code] for code in found.rows["whose"]] == ["explains", "intended", "same function", "explains"]
+
+
+def test_names_behind_a_plan_must_be_those_of_the_plan():
+    config = config_of("task=plan", "text=names")
+    drawn = example(config, "train", 0)
+    prompt, text = render(drawn, config)
+    chain = " ; ".join(drawn.chain)
+    assert text == f" {chain} : {chain} ."
+    texts = [text, f" {chain} : rank ; {chain} .", f" {chain} : {chain.replace(drawn.chain[0], 'square')} ."]
+    found = both([prompt.encode()] * 3, [each.encode() for each in texts], config, [drawn.chain_id] * 3)
+    assert found.rows["exact"].tolist() == [1, 0, 0]
 
 
 @given(

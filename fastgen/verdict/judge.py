@@ -475,7 +475,7 @@ def _tiles(vector: np.dtype[Any], code: np.dtype[Any]) -> dict[str, int]:
                         and (not block.shows_r or r == int32_at(block.step_written, 3 * (at + i) + 2))
                     )
                     i += 1
-                if alike and not (int64_at(block.op, segment) == op and int64_at(block.argument, segment) == argument):
+                if alike:  # never its own head: then no step would be wrong
                     listed[OP, first + j] = op
 
     signature = (from_dtype(BLOCK), types.Array(types.int64, 2, "C"), *[types.int64] * 3)
