@@ -387,7 +387,7 @@ def manifest(
             }
             for split in config.splits
         },
-        **({"roles": tokens.ROLES} if "roles" in config.columns else {}),
+        **({"roles": list(tokens.ROLES)} if "roles" in config.columns else {}),
         **({"moves": moves} if moves else {}),
         **({"beside": beside} if complete else {}),
         "files": [asdict(file) for file in files],
