@@ -127,13 +127,15 @@ class Rows:
 
     chain_id: uint16[row]; offsets, trace_offsets: int32[row + 1];
     x, y: uint8|uint16[element], row r at offsets[r]; trace: uint32|uint64[step], row r at trace_offsets[r].
-    solutions: uint16[row] by column; texts, tokens. Of these three, what the config's columns ask for.
+    solutions: uint16[row] by column; texts, tokens; corrupted: Arrow arrays by column, which `verdict.critic` makes. Of
+    these four, what the config's columns ask for.
     """
 
     def __init__(self, config: Config, capacity: int) -> None:
         vector, code = dtypes(config)
         elements = capacity * config.longest + solve.SLACK
         most = int(steps_before(config.chain.max, config.longest))
+        self.split = config.splits[0]
         self.count = 0
         self.chain_id = np.empty(capacity, np.uint16)
         self.offsets = np.zeros(capacity + 1, np.int32)
@@ -144,6 +146,7 @@ class Rows:
         self.solutions = {name: np.empty(capacity, np.uint16) for name in SOLVERS if name in config.columns}
         self.texts = render.Texts(config, capacity)
         self.tokens = tokens.Tokens(config, capacity)
+        self.corrupted: dict[str, Any] = {}
         block = min(capacity, BLOCK)
         self.length = np.empty(block, np.int32)
         self.second = np.empty(block, np.uint64)
@@ -153,7 +156,7 @@ class Rows:
 
 def fill(rows: Rows, config: Config, split: Split, start: int, stop: int) -> None:
     """Put the examples start..stop-1 of a split into `rows`, block by block, then their text. Releases the GIL."""
-    rows.count = stop - start
+    rows.split, rows.count = split, stop - start
     table, steps = sample.chain_table(split), program(config)
     for first in range(0, rows.count, BLOCK):
         last = min(first + BLOCK, rows.count)

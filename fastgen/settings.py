@@ -49,10 +49,14 @@ from fastgen.values import (
 if TYPE_CHECKING:
     from fastgen.classes import Classes
 
+CRITIC = ("corrupted", "error", "error_depth", "error_step", "step_labels")
+"""Columns that tell of a completion with one error."""
+
 COLUMNS = (
     *("index", "x", "y", "chain_id", "chain", "trace", "prompt", "completion"),
     *("n_solutions", "n_train_solutions", "longest_train_part", "n_unseen_pairs"),
     *("input_ids", "labels", "roles"),
+    *CRITIC,
 )
 REJECTED = ("identity", "constant", "redundant")
 """Kinds of chains that can be left out: flags of `Classes`."""
@@ -278,6 +282,7 @@ def resolve_with(values: Mapping[str, Any], extra: Mapping[str, Callable[[Any], 
     fields["spelling"] = _spelling(faults, tree["spelling"])
     graph, chain = fields["graph"], fields["chain"]
     fields["grammar"] = _grammar(faults, fields, lengths)
+    _refuse_columns(faults, fields["columns"], fields["task"])
     chains = graph.chains(chain.min, chain.max) if graph and chain else ()
 
     rows: Any = share_rows(faults, n, split) if n and split else None
@@ -476,6 +481,16 @@ def _task(faults: list[str], value: Any, text: Text | None) -> Task | None:
     refused = list(refuse_task(text.step, template(prompt), template(completion[1:])))
     faults += [f"task.{key}={shown(tree[key])}: {rule}" for key, rule in refused]
     return None if refused else Task(prompt, completion)
+
+
+def _refuse_columns(faults: list[str], columns: Sequence[str] | None, task: Task | None) -> None:
+    """Columns that need an error where the text has no room for one."""
+    asked = [column for column in columns or () if column in CRITIC]
+    if asked and task and not {"trace", "y"} & {item.field for item in template(task.completion[1:])}:
+        rule = (
+            "task.completion has no room for every example's error; let it ask for {trace} or {y}, or leave these out"
+        )
+        faults.append(f"columns={shown(asked)}: {rule}")
 
 
 def _spelling(faults: list[str], value: Any) -> Spelling | None:

@@ -31,6 +31,8 @@ from fastgen.split import contained, exposures
 from fastgen.text import render, tokenizer, tokens
 from fastgen.trace import steps_before
 from fastgen.values import ConfigError
+from fastgen.verdict import critic
+from fastgen.verdict.kinds import KINDS
 
 GROUP_BYTES = 64 * 2**20
 """A row group holds at most this, uncompressed: a worker's memory is bounded at any length."""
@@ -91,6 +93,15 @@ def _of_exposure(which: int) -> Column:
         lambda config, rows, start: pa.array(_exposures(config)[which, rows.chain_id[: rows.count]]),
         encoding="dictionary",
         statistics=True,
+    )
+
+
+def _of_critic(name: str) -> Column:
+    return Column(
+        lambda config: critic.TYPES[name],
+        lambda config, rows, start: rows.corrupted[name],
+        encoding="plain" if name == "corrupted" else "dictionary",
+        statistics=name in ("error_depth", "error_step"),
     )
 
 
@@ -158,6 +169,7 @@ COLUMNS: Mapping[str, Column] = {
     "input_ids": _of_tokens("input_ids", lambda config: tokens.dtypes(config)[0]),
     "labels": _of_tokens("labels", lambda config: tokens.dtypes(config)[1]),
     "roles": _of_tokens("roles", lambda config: np.dtype(np.uint8)),
+    **{name: _of_critic(name) for name in critic.TYPES},
 }
 """name -> column, in the order of the files."""
 
@@ -169,6 +181,7 @@ def schema(config: Config) -> pa.Schema:
 
 def as_table(config: Config, rows: Rows, start: int) -> pa.Table:
     """The filled `rows`, of which the first has index `start`, as a table over the same memory."""
+    critic.fill(rows, config, start)
     arrays = [COLUMNS[name].array(config, rows, start) for name in config.columns]
     return pa.Table.from_arrays(arrays, schema=schema(config))
 
@@ -209,7 +222,7 @@ def row_bytes(config: Config) -> int:
     columns = {name: COLUMNS[name].type(config) for name in ("input_ids", "labels", "roles") if name in config.columns}
     token = sum(kind.value_type.bit_width // 8 for kind in columns.values())
     text = sum(render.most(config).values()) + (tokens.most(config) * token if columns else 0)
-    return 24 + 2 * config.longest * vector.itemsize + steps * code.itemsize + text
+    return 24 + 2 * config.longest * vector.itemsize + steps * code.itemsize + text + critic.most(config)
 
 
 def group_rows(config: Config) -> int:
@@ -388,6 +401,7 @@ def manifest(
             for split in config.splits
         },
         **({"roles": list(tokens.ROLES)} if "roles" in config.columns else {}),
+        **({"kinds": list(KINDS)} if "step_labels" in config.columns else {}),
         **({"moves": moves} if moves else {}),
         **({"beside": beside} if complete else {}),
         "files": [asdict(file) for file in files],
@@ -515,6 +529,11 @@ MEANINGS = {
     "input_ids": "tokens of prompt and completion, and `<eos>`, by `tokenizer.json`",
     "labels": "the same, but -100 on the prompt",
     "roles": "what each token is: a place in the list `roles` of `manifest.json`",
+    "corrupted": "the completion with one error, to train critics",
+    "error": "of which kind it is",
+    "error_depth": "the transformation that has it, from 0; their number: the y behind the last, or no place",
+    "error_step": "its step, or element of y, from 0",
+    "step_labels": "of every step in `corrupted`: a place in the list `kinds` of `manifest.json`; 0 is right",
 }
 
 

@@ -154,6 +154,11 @@ def test_schema(k, length, vector, code):
         "input_ids": listed(pa.uint32() if k > 65_500 else pa.uint16() if k > 200 else pa.uint8()),
         "labels": listed(pa.int32() if k > 32_000 else pa.int16()),
         "roles": listed(pa.uint8()),
+        "corrupted": pa.string(),
+        "error": pa.dictionary(pa.int8(), pa.string()),
+        "error_depth": pa.uint16(),
+        "error_step": pa.uint16(),
+        "step_labels": listed(pa.uint8()),
     }
     assert tuple(kinds) == tuple(write.COLUMNS) == COLUMNS
     expected = pa.schema([pa.field(name, kind, nullable=False) for name, kind in kinds.items()])

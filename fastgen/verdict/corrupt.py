@@ -83,16 +83,15 @@ def corrupt(
         drafts = _other_chains(example, config, choice)
     else:
         length, behind = len(example.x), len(example.chain)
-        depths = [*range(behind if _asks(config, "trace") else 0), *([behind] if kind == _of_y(config) else [])]
-        if depth is None or step is None or depth not in depths or not 0 <= step < length:
-            rule = f"in the text there may be one at depth {', '.join(map(str, depths))}, step 0 to {length - 1}"
+        possible = depths(kind, config, behind)
+        if depth is None or step is None or depth not in possible or not 0 <= step < length:
+            rule = f"in the text there may be one at depth {', '.join(map(str, possible))}, step 0 to {length - 1}"
             raise ValueError(f"depth={depth} step={step}: {rule}")
         if depth == behind:
             drafts = (right._replace(y=y) for y in _wrong_y(example.y, step, config.k, choice))
         elif kind == "forced":
-            last = depth == behind - 1
             chains = _other_chains(example, config, choice)
-            drafts = (bent for each in chains if (bent := _bent(each, example, config, step, consistent)) and last)
+            drafts = (bent for each in chains if (bent := _bent(each, example, config, step, consistent)))
         elif kind in ("disobeyed", "other transformation"):
             drafts = _other_heads(right, example, config, kind, depth, step, consistent, choice)
         else:
@@ -102,6 +101,14 @@ def corrupt(
         where = "the example" if depth is None else f"step {step} of {[*example.chain, 'y'][depth]}"
         raise ValueError(f"kind={kind}: {where} can't have it, or it would not show; try another place")
     return _written(found, example, config)
+
+
+def depths(kind: str, config: Config, transformations: int) -> range:
+    """The depths at which a chain of so many transformations may have an error of a kind; behind it for the whole."""
+    if kind == "wrong chain":
+        return range(transformations, transformations + 1)
+    first = transformations - 1 if kind == "forced" else 0 if _asks(config, "trace") else transformations
+    return range(first, transformations + (kind == _of_y(config)))
 
 
 def lacks(kind: str, config: Config) -> str:
@@ -184,7 +191,8 @@ def _is_of_another(head: str, steps: Sequence[Step], state: Sequence[int], confi
         return False
     wanted = [_shown(step, config) for step in steps]
     others = (_worked([other], state, config.k)[0].steps for other in config.grammar.heads if other != head)
-    return any([_shown(step, config) for step in other] == wanted for other in others)
+    pairs = (zip(other, wanted, strict=True) for other in others)
+    return any(all(_shown(step, config) == shown for step, shown in pair) for pair in pairs)
 
 
 # What is wrong: every draft with the error, the one at `choice` first
@@ -193,8 +201,12 @@ def _is_of_another(head: str, steps: Sequence[Step], state: Sequence[int], confi
 def _other_chains(example: Example, config: Config, choice: int) -> Iterator[Draft]:
     """Other chains of the same length that do not lead to y, worked without an error."""
     chains = [chain.heads for chain in config.chains if len(chain) == len(example.chain)]
+    parts: list[Part] = []
     for heads in _rotated(chains, choice):
-        parts = _worked(heads, example.x, config.k)
+        # Neighbours begin with the same transformations: a third of the work.
+        same = next((t for t, part in enumerate(parts) if part.head != heads[t]), len(parts))
+        state = _results(parts[same - 1].steps) if same else example.x
+        parts = parts[:same] + _worked(heads[same:], state, config.k)
         if _results(parts[-1].steps) != example.y:
             yield Draft(heads, parts, example.y)
 
