@@ -104,7 +104,7 @@ def test_what_can_not_be_made_is_refused():
         ("task=execute", {*KINDS[1:]} - {"forced", "wrong chain"}),
         ("task=direct", {"wrong result"}),
         ("text=names", {"format", "wrong chain"}),
-        ("text=names task=execute", {"format", "copy"}),
+        ("text=names task=execute", {"format", "wrong result"}),
         (
             "text=result",
             {"format", "skipped", "repeated", "wrong result", "other transformation", "forced", "wrong chain"},
