@@ -33,7 +33,7 @@ TEXTS, TASKS, SPELLINGS = (
 def values(*overrides):
     """What Hydra composes: plain, unread values."""
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return OmegaConf.to_container(hydra.compose("run", overrides=list(overrides)))
+        return OmegaConf.to_container(hydra.compose("common", overrides=list(overrides)))
 
 
 @pytest.fixture(scope="module")
@@ -765,7 +765,10 @@ def run_command(monkeypatch, job, *overrides, **extra):
     monkeypatch.setattr(sys, "argv", ["run", *overrides])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setenv("FASTGEN_SCRATCH", "")
-    command("show" if extra else "run", job, **extra)
+    if extra:
+        command("show", job, **extra)
+    else:
+        command("run", lambda config, **own: job(config), resume=str, overwrite=bool, extend=bool)
 
 
 def test_command_gives_the_job_the_config_and_the_extra_keys(monkeypatch):

@@ -341,6 +341,7 @@ def test_the_folder_of_configs_is_beside_or_inside_the_package():
         "search.yaml",
         "show.yaml",
         "audit.yaml",
+        "check.yaml",
         "evaluate.yaml",
         "recipe.yaml",
     }
