@@ -21,7 +21,7 @@ from fastgen.text.render import render
 from fastgen.text.tokens import most
 from fastgen.values import ConfigError
 from fastgen.verdict.batch import verify
-from fastgen.verdict.reward import reward
+from fastgen.verdict.reward import reward, rewards
 from fastgen.write import load
 
 SCORES = ("reward", "solved", "parsed", "valid", "answer")
@@ -31,10 +31,11 @@ every step is right; its last vector is y."""
 
 def scores(prompt: str, text: str, config: Config) -> dict[str, float]:
     """SCORES of a text, in a chat or not, by name. Raises ValueError where the prompt is none of the config."""
-    worth = _rewards([prompt], [text], config, chat=True)[0]
-    verdict = verify(pa.array([prompt]), pa.array([text]), config, chat=True).row(0)
+    _check(prompt, config)
+    found = verify(pa.array([prompt]), pa.array([text]), config, chat=True)
+    verdict, worth = found.row(0), rewards(found, config)
     said = (verdict.valid and verdict.answer, verdict.parsed, verdict.valid, verdict.answer)
-    return dict(zip(SCORES, (worth, *map(float, said)), strict=True))
+    return dict(zip(SCORES, (*worth, *map(float, said)), strict=True))
 
 
 def trl_reward(config: Config) -> Callable[..., list[float]]:
@@ -147,9 +148,14 @@ def process_results(doc, results):
 
 def _rewards(prompts: list[str], texts: list[str], config: Config, chat: bool) -> list[float]:
     """Raises ValueError where the first prompt is none of the config: all would be worth nothing, and nobody told."""
-    if prompts and any(fault.kind == "prompt" for fault in parse("", config, prompts[0]).faults):
-        raise ValueError(f"{prompts[0][:200]!r} is no prompt of this config; give the column prompt as it is")
+    for prompt in prompts[:1]:
+        _check(prompt, config)
     return reward(prompts, texts, config, chat)
+
+
+def _check(prompt: str, config: Config) -> None:
+    if any(fault.kind == "prompt" for fault in parse("", config, prompt).faults):
+        raise ValueError(f"{prompt[:200]!r} is no prompt of this config; give the column prompt as it is")
 
 
 def _content(said: Any) -> str:

@@ -10,23 +10,15 @@ import math
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fastgen import progress
 from fastgen.doors import corpus_command
 from fastgen.settings import Config
-from fastgen.values import ConfigError, exact, folder, optional, whole
+from fastgen.values import ConfigError, folder, lies_inside, optional, share, whole
 
 if TYPE_CHECKING:
     from fastgen.findings import Audit
-
-
-def share(value: Any) -> Fraction:
-    """The reader of a share."""
-    number = exact(value)
-    if number > 1:
-        raise ValueError("must be a share from 0 to 1, or null")
-    return number
 
 
 def job(data: str, out: str | None, memory: int, max: Mapping[str, Fraction | None]) -> None:
@@ -34,21 +26,14 @@ def job(data: str, out: str | None, memory: int, max: Mapping[str, Fraction | No
 
     Raises ConfigError where the corpus can't be read or `out` can't be written.
     """
-    from tqdm import tqdm
-
     from fastgen import corpus, display, findings  # they import Numba and pyarrow, which --help does without
 
-    if out is not None and Path(out).resolve().is_relative_to(Path(data).resolve()):
-        raise ConfigError(f"out={out}: lies in data={data}, which is only read; name another folder, or null")
+    if out is not None and (fault := lies_inside(out, data)):
+        raise ConfigError(f"{fault}, or null")
     config = corpus.open_corpus(data)
-    parts, lock = corpus.parts(config), Lock()
-    with tqdm(total=sum(part.rows for part in parts), unit=" rows", unit_scale=True, disable=None) as bar:
-
-        def progress(rows: int) -> None:
-            with lock:
-                bar.update(rows)
-
-        audit = findings.examine(config, parts, memory, max, progress)
+    parts = corpus.parts(config)
+    with progress.bar(sum(part.rows for part in parts), " rows") as done:
+        audit = findings.examine(config, parts, memory, max, done)
     print(display.show_audit(audit))
     if out is not None:
         write(config, audit, Path(out))
@@ -86,7 +71,9 @@ def _finite(number: float) -> float | None:
 
 
 if __name__ == "__main__":
-    limits = dict.fromkeys(("pairs", "functional", "contained"), optional(share))
+    limits = dict.fromkeys(
+        ("pairs", "functional", "contained"), optional(share("must be a share from 0 to 1, or null"))
+    )
     corpus_command(
         "audit", job, {"data": folder, "out": optional(folder), "memory": whole(2**20, 2**63 - 1), "max": limits}
     )

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fastgen import progress
 from fastgen.doors import corpus_command
-from fastgen.values import ConfigError, exact, folder, yes_or_no
+from fastgen.values import ConfigError, folder, share, yes_or_no
 
 if TYPE_CHECKING:
     from fastgen.integrity import Fault, Opened
-
-
-def share(value: Any) -> Fraction:
-    """The reader of a share."""
-    number = exact(value)
-    if number > 1:
-        raise ValueError("must be a share from 0 to 1")
-    return number
 
 
 def job(data: str, digest: bool = False, regenerate: Fraction = Fraction(0), repair: bool = False) -> None:
@@ -58,32 +48,17 @@ def examine(found: Opened, digest: bool, regenerate: Fraction) -> list[Fault]:
     from fastgen import integrity
 
     faults = [*integrity.of_manifest(found), *integrity.of_folder(found)]
-    with _progress(integrity.size(found), "B", "bytes") as progress:
-        faults += integrity.of_bytes(found, progress)
+    with progress.bar(integrity.size(found), "B", "bytes") as done:
+        faults += integrity.of_bytes(found, done)
     bad = {fault.file for fault in faults}
     found = replace(found, files={name: file for name, file in found.files.items() if name not in bad})
     if digest:
-        with _progress(sum(file.rows for file in found.files.values()), " examples", "values") as progress:
-            faults += integrity.of_values(found, progress)
+        with progress.bar(sum(file.rows for file in found.files.values()), " examples", "values") as done:
+            faults += integrity.of_values(found, done)
     if groups := integrity.chosen(found, regenerate):
-        with _progress(sum(rows for _, _, rows in groups), " examples", "again") as progress:
-            faults += integrity.of_regenerated(found, groups, progress)
+        with progress.bar(sum(rows for _, _, rows in groups), " examples", "again") as done:
+            faults += integrity.of_regenerated(found, groups, done)
     return sorted(dict.fromkeys(faults), key=lambda fault: fault.file)
-
-
-@contextmanager
-def _progress(total: int, unit: str, what: str) -> Iterator[Callable[[int], None]]:
-    """A bar with rate and time left, where stderr is a terminal; gives the function that moves it, from any thread."""
-    from tqdm import tqdm
-
-    lock = Lock()
-    with tqdm(total=total, unit=unit, unit_scale=True, desc=what, disable=None) as bar:
-
-        def progress(count: int) -> None:
-            with lock:
-                bar.update(count)
-
-        yield progress
 
 
 def _repaired(found: Opened, faults: list[Fault]) -> list[Fault]:
@@ -134,4 +109,13 @@ def _whole(found: Opened, digest: bool, regenerate: Fraction) -> str:
 
 
 if __name__ == "__main__":
-    corpus_command("check", job, {"data": folder, "digest": yes_or_no, "regenerate": share, "repair": yes_or_no})
+    corpus_command(
+        "check",
+        job,
+        {
+            "data": folder,
+            "digest": yes_or_no,
+            "regenerate": share("must be a share from 0 to 1"),
+            "repair": yes_or_no,
+        },
+    )

@@ -167,22 +167,14 @@ def show_audit(audit: Audit) -> str:
             ]
         )
         before = finding.splits
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    left = (0, 1, 6)
-    table = [
-        "  ".join(
-            cell.ljust(width) if place in left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
+    table = aligned(lines, [place not in (0, 1, 6) for place in range(len(lines[0]))])
     note = "x, examples and (x, y) are compared by hashes of 64 bits, all of them"
     if audit.slices > 1:
         note = f"x, examples and (x, y) are compared by hashes of 64 bits, one in {audit.slices:,}:"
         note += "\nthe numbers are of that part, and m of them are off by about sqrt(m)"
     tested = f"{audit.tests} tests; chance is ruled out below p = {audit.least:.1g}"
     verdict = f"broken: {len(audit.broken)} of {len(audit.findings)} lines" if audit.broken else "holds"
-    return "\n".join([*table, "", note, f"{verdict} ({tested})"])
+    return "\n".join([table, "", note, f"{verdict} ({tested})"])
 
 
 def _expected(number: float | None) -> str:
@@ -202,14 +194,18 @@ def columns(rows: Iterable[Sequence[Any]]) -> str:
     """Rows as aligned columns: numbers to the right, with thousands separated, where the last row has one."""
     rows = list(rows)
     text = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*text, strict=True)]
-    right = [isinstance(cell, int) for cell in rows[-1]]
+    return aligned(text, [isinstance(cell, int) for cell in rows[-1]])
+
+
+def aligned(lines: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
+    """Lines of cells as columns, each to the left or to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if number else cell.ljust(width)
-            for cell, width, number in zip(line, widths, right, strict=True)
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(line, widths, right, strict=True)
         ).rstrip()
-        for line in text
+        for line in lines
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastgen.doors import either_command
 from fastgen.settings import Config
-from fastgen.values import ConfigError, optional, raise_faults, unknown, yes_or_no
+from fastgen.values import ConfigError, lies_inside, optional, raise_faults, unknown, yes_or_no
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,8 +100,8 @@ def _opened(
     faults: list[str] = []
     found = []
     if data is not None:
-        if Path(config.out).resolve().is_relative_to(Path(data).resolve()):
-            faults.append(f"out={config.out}: lies in data={data}, which is only read; name another folder")
+        if fault := lies_inside(config.out, data):
+            faults.append(fault)
         try:
             config = open_corpus(data)
         except ConfigError as error:

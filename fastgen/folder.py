@@ -81,12 +81,8 @@ def damaged(config: Config, files: Mapping[str, File]) -> list[str]:
 
 def _planned(there: Manifest, shards: Sequence[Shard]) -> dict[str, File]:
     """The files that are those of the shards."""
-    found = {shard.file: there.files[shard.file] for shard in shards if shard.file in there.files}
-    return {shard.file: found[shard.file] for shard in shards if shard.file in found and _is(found[shard.file], shard)}
-
-
-def _is(file: File, shard: Shard) -> bool:
-    return (file.split, file.first, file.rows) == (shard.split.name, shard.start, shard.stop - shard.start)
+    named = ((shard, there.files.get(shard.file)) for shard in shards)
+    return {shard.file: file for shard, file in named if file is not None and file.place == shard.place}
 
 
 def _kept(config: Config, shards: Sequence[Shard], there: Manifest, overwrite: bool, extend: bool) -> dict[str, File]:
@@ -97,9 +93,9 @@ def _kept(config: Config, shards: Sequence[Shard], there: Manifest, overwrite: b
         split.rows <= config.find(split.name).rows for split in restore(there.identity, config.out).splits
     )
     if extend and grows:
-        by_rows = {(shard.split.name, shard.start, shard.stop - shard.start): shard.file for shard in shards}
-        places = {name: by_rows.get((file.split, file.first, file.rows)) for name, file in there.files.items()}
-        return {name: replace(there.files[name], file=place) for name, place in places.items() if place is not None}
+        by_place = {shard.place: shard.file for shard in shards}
+        renamed = {name: by_place.get(file.place) for name, file in there.files.items()}
+        return {name: replace(there.files[name], file=new) for name, new in renamed.items() if new is not None}
     if overwrite:
         return {}
     remedy = "choose another folder, or overwrite=true, which removes it"

@@ -95,9 +95,8 @@ def _is_entry(config: Config, shards: Mapping[str, Shard], entry: Mapping[str, A
     shard = shards.get(name) if isinstance(name, str) else None
     if shard is None or set(entry) != set(File.__dataclass_fields__):
         return False
-    place = (entry["split"], entry["first"], entry["rows"])
     return (
-        place == (shard.split.name, shard.start, shard.stop - shard.start)
+        (entry["split"], entry["first"], entry["rows"]) == shard.place
         and type(entry["bytes"]) is int
         and _is_hex(entry["sha256"], 64)
         and isinstance(entry["digest"], dict)
@@ -201,20 +200,14 @@ def of_bytes(found: Opened, progress: Progress = lambda size: None) -> list[Faul
 
     with ThreadPoolExecutor(config.workers) as pool:
         faults = [fault for fault in pool.map(inspect, listed) if fault]
-    faults += [Fault(name, "is missing") for name in BESIDE if name not in listed and not _is_file(config, name)]
-    return faults + [
-        Fault(name, "is missing") for name in found.shards if name not in listed and not _is_file(config, name)
-    ]
+    unlisted = [name for name in (*BESIDE, *found.shards) if name not in listed]
+    return faults + [Fault(name, "is missing") for name in unlisted if not (Path(config.out) / name).is_file()]
 
 
 def size(found: Opened) -> int:
     """Bytes of the files that are there."""
     paths = [Path(found.config.out) / name for name in (*found.shards, *BESIDE)]
     return sum(path.stat().st_size for path in paths if path.is_file())
-
-
-def _is_file(config: Config, name: str) -> bool:
-    return (Path(config.out) / name).is_file()
 
 
 def _sha256(path: Path, progress: Progress) -> str:

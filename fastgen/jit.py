@@ -86,40 +86,32 @@ def address(function: Any, signature: tuple[Any, ...]) -> int:
     return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
 
 
-@intrinsic
-def call(typingctx: Any, address: Any, *arguments: Any) -> Any:
-    """Call the code at `address` (from `address()`, for exactly these argument types); it returns nothing."""
-    signature = types.void(address, types.StarArgTuple(arguments))
+def _calling(result: Any) -> Any:
+    """What `call` and `call_for` are made of: the code at an address is called, and an error of it passes."""
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         argtypes = list(signature.args[1])
         unpacked = cgutils.unpack_tuple(builder, values[1])
-        kind = context.call_conv.get_function_type(types.none, argtypes)
+        kind = context.call_conv.get_function_type(result, argtypes)
         code = builder.inttoptr(values[0], kind.as_pointer())
-        status, _ = context.call_conv.call_function(builder, code, types.none, argtypes, unpacked)
+        status, value = context.call_conv.call_function(builder, code, result, argtypes, unpacked)
         with cgutils.if_unlikely(builder, status.is_error):
             context.call_conv.return_status_propagate(builder, status)
-        return context.get_dummy_value()
+        return context.get_dummy_value() if result is types.none else value
 
-    return signature, codegen
+    return codegen
+
+
+@intrinsic
+def call(typingctx: Any, address: Any, *arguments: Any) -> Any:
+    """Call the code at `address` (from `address()`, for exactly these argument types); it returns nothing."""
+    return types.void(address, types.StarArgTuple(arguments)), _calling(types.none)
 
 
 @intrinsic
 def call_for(typingctx: Any, address: Any, *arguments: Any) -> Any:
     """Call the code at `address`, as `call` does, for the int64 that it returns."""
-    signature = types.int64(address, types.StarArgTuple(arguments))
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        argtypes = list(signature.args[1])
-        unpacked = cgutils.unpack_tuple(builder, values[1])
-        kind = context.call_conv.get_function_type(types.int64, argtypes)
-        code = builder.inttoptr(values[0], kind.as_pointer())
-        status, value = context.call_conv.call_function(builder, code, types.int64, argtypes, unpacked)
-        with cgutils.if_unlikely(builder, status.is_error):
-            context.call_conv.return_status_propagate(builder, status)
-        return value
-
-    return signature, codegen
+    return types.int64(address, types.StarArgTuple(arguments)), _calling(types.int64)
 
 
 def resize(builder: Any, value: Any, kind: ir.IntType) -> Any:

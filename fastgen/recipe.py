@@ -16,7 +16,7 @@ import numpy as np
 from fastgen import transformer
 from fastgen.doors import corpus_command
 from fastgen.settings import Config, workers_of
-from fastgen.values import ConfigError, exact, folder, whole
+from fastgen.values import ConfigError, exact, folder, lies_inside, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,8 +92,8 @@ def job(
 def _make(data: str, out: str) -> Path:
     """The folder `out`. Raises ConfigError where it can't be made, or would mix two runs, or change the corpus."""
     path = Path(out)
-    if path.resolve().is_relative_to(Path(data).resolve()):
-        raise ConfigError(f"out={out}: lies in data={data}, which is only read; name another folder")
+    if fault := lies_inside(out, data):
+        raise ConfigError(fault)
     if any(path.glob("step-*.jsonl")):
         raise ConfigError(f"out={out}: holds predictions of another run; choose another folder, or remove them")
     try:

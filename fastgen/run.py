@@ -82,7 +82,7 @@ def _complete(config: Config, shards: Sequence[Shard], files: dict[str, File], s
         print(f"{config.out} holds {len(files)} of the {len(shards)} files already: going on", file=sys.stderr)
     write.prepare(config, files.values())
     write.write_tokenizer(config)
-    rows = sum(shard.stop - shard.start for shard in todo)
+    rows = sum(shard.rows for shard in todo)
     lock = Lock()
     with tqdm(total=rows, desc="compiling", unit=" examples", unit_scale=True, disable=None) as bar:
 
@@ -119,7 +119,7 @@ def _fail(message: str) -> None:
 
 def _lacking(config: Config, shards: Sequence[Shard], files: dict[str, File]) -> str:
     """What the disk lacks, as far as finished files tell."""
-    missing = sum(shard.stop - shard.start for shard in shards if shard.file not in files)
+    missing = sum(shard.rows for shard in shards if shard.file not in files)
     out = Path(config.out).absolute()
     made = next(path for path in (out, *out.parents) if path.exists())
     free = f"{shutil.disk_usage(made).free / 1e6:,.1f} MB are free"

@@ -30,6 +30,16 @@ class Shard:
     stop: int
 
     @property
+    def rows(self) -> int:
+        """How many examples."""
+        return self.stop - self.start
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Which examples: the name of the split, the first, and how many. That of its `File` is the same."""
+        return self.split.name, self.start, self.rows
+
+    @property
     def file(self) -> str:
         """Path below the folder `out`."""
         name = self.split.name

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastgen.split import Length
@@ -127,6 +128,18 @@ def optional(reader: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else reader(value)
 
 
+def share(rule: str) -> Callable[[Any], Fraction]:
+    """The reader of a share, whose message is the rule."""
+
+    def read(value: Any) -> Fraction:
+        number = exact(value)
+        if number > 1:
+            raise ValueError(rule)
+        return number
+
+    return read
+
+
 def yes_or_no(value: Any) -> bool:
     """The reader of true or false."""
     if not isinstance(value, bool):
@@ -157,6 +170,13 @@ def folder(value: Any) -> str:
     if os.path.isfile(value):
         raise ValueError("is a file; name a folder")
     return value
+
+
+def lies_inside(out: str, data: str) -> str:
+    """The fault of an `out` that lies in the folder that is read; empty where it does not."""
+    if not Path(out).resolve().is_relative_to(Path(data).resolve()):
+        return ""
+    return f"out={out}: lies in data={data}, which is only read; name another folder"
 
 
 def transformation(head: Any, k: int | None, lengths: Sequence[Length] | None) -> Transformation:

@@ -250,6 +250,11 @@ class File:
     digest: Mapping[str, str]
     """Column -> content digest, as `digest.written` writes it."""
 
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Which examples: the name of the split, the first, and how many."""
+        return self.split, self.first, self.rows
+
 
 # The folder
 

@@ -27,17 +27,15 @@ def _part(rng: random.Random, out: Path) -> Path:
 
 def bit(rng: random.Random, out: Path, other: Path) -> str:
     """One bit of any file."""
-    path = _any(rng, out)
-    data = bytearray(path.read_bytes())
-    place = rng.randrange(8 * len(data))
-    data[place // 8] ^= 1 << place % 8
-    path.write_bytes(data)
-    return f"bit {place} of {path.name}"
+    return _turned(rng, _any(rng, out))
 
 
 def bit_of_a_page(rng: random.Random, out: Path, other: Path) -> str:
     """One bit of a Parquet file of the data, anywhere in it."""
-    path = _part(rng, out)
+    return _turned(rng, _part(rng, out))
+
+
+def _turned(rng: random.Random, path: Path) -> str:
     data = bytearray(path.read_bytes())
     place = rng.randrange(8 * len(data))
     data[place // 8] ^= 1 << place % 8

@@ -21,7 +21,7 @@ ORDER = (
     *("transforms.base", "transforms.elementwise", "transforms.scan", "transforms.permute", "transforms.order"),
     *("transforms", "testing"),
     *("graph", "solve", "classes", "split", "strategies", "text", "text.grammar", "text.preamble"),
-    *("cpus", "values", "splitting", "settings", "doors", "signals"),
+    *("cpus", "values", "progress", "splitting", "settings", "doors", "signals"),
     *("text.render", "text.parse", "text.lexicon", "text.walk", "text.batch", "text.tokens", "text.tokenizer"),
     *("sample", "engine", "ceiling", "verdict", "verdict.kinds", "verdict.reference", "verdict.judge", "verdict.batch"),
     *("verdict.reward", "verdict.corrupt", "verdict.likely", "verdict.critic"),

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fastgen import display
 from fastgen.report import plots
 from fastgen.report.rates import Difference, Mean, Rate, Table, show
-from fastgen.report.runs import Run
+from fastgen.report.runs import Run, name_of
 from fastgen.report.tables import Heat, heats
 from fastgen.settings import Config
 from fastgen.text.parse import ANSWER, HEAD, parse_places
-from fastgen.transforms import RECORDS
+from fastgen.transforms import by_code
 from fastgen.verdict.kinds import KINDS
 
 MOST_EXAMPLES = 600
@@ -159,7 +160,7 @@ def _example(run: Run, row: int, prompts: pa.Array, texts: pa.Array, chat: bool)
         "run": run.name,
         "split": run.splits[run.split[row]],
         "kind": kind,
-        "transformation": head.rstrip("0123456789*"),
+        "transformation": name_of(head),
         "prompt": prompt[-AROUND:].decode("utf-8", "replace"),
         "before": ("… " if start > AROUND else "") + text[max(0, start - AROUND) : start].decode("utf-8", "replace"),
         "wrong": text[start:stop].decode("utf-8", "replace") or "‸",
@@ -185,7 +186,7 @@ def _expected(run: Run, row: int, kind: str) -> str:
     due = {"a": int(steps.due_a[at]), "b": int(steps.due_b[at]), "r": int(steps.expected[at])}
     shown = [name for name in "ab" if name in grammar.step]
     if any(due[name] != getattr(steps, name)[at] for name in shown):  # expected follows from the operands written
-        record = next((record for record in RECORDS.values() if record.code == steps.op[at]), None)
+        record = by_code().get(int(steps.op[at]))
         due["r"] = record.of_operands(due["a"], due["b"], run.config.k) if record and record.of_operands else -1
     if kind == "skipped":
         return f"Steps are left out before {place}."
@@ -237,11 +238,4 @@ def printed(tables: Sequence[Table]) -> str:
 def aligned(table: Table) -> str:
     """A table in columns: its first to the left, the others to the right."""
     lines = [list(map(str, table.header)), *([show(cell) for cell in row] for row in table.rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return display.aligned(lines, [i > 0 for i in range(len(table.header))])

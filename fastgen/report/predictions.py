@@ -200,6 +200,8 @@ class _Rows:
         self.splits: np.ndarray[Any, Any] | None = None
         """int32[row]: place of the split in the config"""
         self.index = np.zeros(table.num_rows, np.uint64)
+        self.indexed = np.zeros(table.num_rows, np.bool_)
+        """bool[row]: whether it has an index"""
         self.sample = np.zeros(table.num_rows, np.uint32)
         self.intended = np.full(table.num_rows, -1, np.int32)
         self.keys: tuple[Any, ...] = ()
@@ -221,8 +223,8 @@ class _Rows:
         written = _strings(self.table["split"])
         found = pc.index_in(written, pa.array(names, pa.large_string()))
         self.splits = found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-        self.index, there = _whole(self.table["index"], np.uint64)
-        self.mark("no key", ~(there & _there(written)))
+        self.index, self.indexed = _whole(self.table["index"], np.uint64)
+        self.mark("no key", ~(self.indexed & _there(written)))
         self.mark("unknown split", self.splits < 0)
         most = np.array([*(split.rows for split in self.config.splits), 0], np.uint64)
         self.mark("no such example", self.index >= most[self.splits])
@@ -270,7 +272,7 @@ class _Rows:
         if self.splits is not None:
             names = pa.array([*(split.name for split in self.config.splits), None], pa.string())
             split = names.take(pa.array(np.where(self.splits < 0, len(names) - 1, self.splits)))
-            index = pa.array(self.index, mask=~_whole(self.table["index"], np.uint64)[1])
+            index = pa.array(self.index, mask=~self.indexed)
         state = pa.array(STATES).take(pa.array(self.state))
         return pa.table({"split": split, "index": index, "sample": self.sample, "state": state})
 

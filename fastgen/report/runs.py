@@ -168,6 +168,11 @@ class Run:
         return counts.reshape(-1, len(self.splits), self.clusters)
 
 
+def name_of(head: str) -> str:
+    """The transformation of one of a run's `heads`."""
+    return head.rstrip("0123456789*")
+
+
 COMPUTED, COPIED = "result, computed", "result, copied"
 
 
@@ -287,7 +292,7 @@ def _step_heads(
     for record in RECORDS.values():
         if (steps["op"] == record.code).any():
             worked[record.code] = heads.of(record.name)
-    codes = np.array([*(RECORDS[name.rstrip("0123456789*")].code for name in heads.names), 0, 0], np.uint8)
+    codes = np.array([*(RECORDS[name_of(head)].code for head in heads.names), 0, 0], np.uint8)
     found = np.empty(row.size, np.int16)
     for start in range(0, row.size, BLOCK):
         block = slice(start, start + BLOCK)

@@ -15,7 +15,7 @@ import numpy as np
 from fastgen.overlap import mix_rows
 from fastgen.report.loss import losses
 from fastgen.report.rates import Rate, Table, difference, mean, pass_at, rate
-from fastgen.report.runs import NOTHING, Run, number_roles
+from fastgen.report.runs import NOTHING, Run, name_of, number_roles
 from fastgen.split import exposures
 from fastgen.transforms import RECORDS
 from fastgen.verdict.kinds import AFTER, CLASS_OF, CLASSES, KINDS, WHOSE
@@ -172,8 +172,7 @@ def executed(run: Run) -> Table:
     wrong = wrong[np.append(True, (np.diff(here) != 0).any(axis=0))[: wrong.size]]
     note = "All steps are right for a transformation other than the one that is named."
     names = [*RECORDS]
-    place = np.zeros(256, np.int64)
-    place[[record.code for record in RECORDS.values()]] = range(len(names))
+    place = _places()
     pair = place[steps.op[wrong]], place[steps.other[wrong]]
     return _crosstab("executed", "Worked under another name", note, "named", names, names, *pair)
 
@@ -318,15 +317,14 @@ _OWN = "Each step is judged against the state that the text itself wrote before 
 
 def by_transformation(run: Run) -> Table:
     """Right steps by transformation."""
-    place = np.full(256, -1, np.int64)
-    place[[record.code for record in RECORDS.values()]] = range(len(RECORDS))
+    place = _places()
     title = "Steps right, by transformation"
     return _steps_by(run, "transformation", title, _OWN, "", [*RECORDS], lambda block: place[run.steps.op[block]])
 
 
 def by_head(run: Run) -> Table | None:
     """Right steps by transformation with its argument, where it has one."""
-    argued = np.array([RECORDS[_name(head)].argument is not None for head in run.heads] + [False])
+    argued = np.array([RECORDS[name_of(head)].argument is not None for head in run.heads] + [False])
     labels = [*run.heads, ""]
     note = f"{_OWN} add*: add with an argument that is not in the graph, or one that is not known."
     return _steps_by(
@@ -436,7 +434,7 @@ def operand_heats(run: Run) -> Iterator[Heat]:
     steps, k = run.steps, run.config.k
     size = min(k, MOST_VALUES)
     numbers = {"element", "previous result", "constant"}
-    computed = np.array([numbers.issuperset(RECORDS[_name(head)].roles[:2]) for head in run.heads] + [False])
+    computed = np.array([numbers.issuperset(RECORDS[name_of(head)].roles[:2]) for head in run.heads] + [False])
 
     def group(block: slice) -> Any:
         head, a, b = steps.head[block].astype(np.int64), steps.a[block], steps.b[block]
@@ -450,7 +448,7 @@ def operand_heats(run: Run) -> Iterator[Heat]:
     for head, good, all_ in zip(run.heads, right, of, strict=True):
         if not all_.any():
             continue
-        roles = RECORDS[_name(head)].roles
+        roles = RECORDS[name_of(head)].roles
         if "constant" in roles or all_.trace() > 0.9 * all_.sum():
             axis = roles.index("constant") if "constant" in roles else 0
             strips.append((head, good.sum(axis=axis), all_.sum(axis=axis)))
@@ -492,8 +490,11 @@ def _heat(title: str, across: str, down: str, rows: Any, columns: Any, right: An
 # What tables are made of
 
 
-def _name(head: str) -> str:
-    return head.rstrip("0123456789*")
+def _places() -> np.ndarray[Any, Any]:
+    """int64[op]: the place of a transformation in RECORDS, or -1."""
+    place = np.full(256, -1, np.int64)
+    place[[record.code for record in RECORDS.values()]] = range(len(RECORDS))
+    return place
 
 
 def _count(rates: Iterable[Rate]) -> int:

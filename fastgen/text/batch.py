@@ -57,9 +57,9 @@ class Batch(NamedTuple):
 
     def row(self, r: int) -> Parsed:
         """One of them as `parse` gives it."""
-        from fastgen.transforms import RECORDS
+        from fastgen.transforms import by_code
 
-        names = {record.code: record.name for record in RECORDS.values()}
+        names = {code: record.name for code, record in by_code().items()}
 
         def head(op: int, argument: int) -> str:
             return names.get(op, "") + ("" if argument == MISSING else str(argument))

@@ -3,7 +3,7 @@
 from importlib.metadata import entry_points
 
 from fastgen.transforms import elementwise, order, permute, scan
-from fastgen.transforms.base import RECORDS, Record, Step, Transformation, split_head, transformation
+from fastgen.transforms.base import RECORDS, Record, Step, Transformation, by_code, split_head, transformation
 
 for _plugin in entry_points(group="fastgen.transformations"):
     _plugin.load()
@@ -13,6 +13,7 @@ __all__ = [
     "Record",
     "Step",
     "Transformation",
+    "by_code",
     "elementwise",
     "order",
     "permute",

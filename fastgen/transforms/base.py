@@ -168,6 +168,11 @@ class Transformation:
         return self.record(x, k, steps, *(() if self.argument is None else (self.argument,)))
 
 
+def by_code() -> dict[int, Record]:
+    """Code -> record."""
+    return {record.code: record for record in RECORDS.values()}
+
+
 def split_head(head: str) -> tuple[str, int | None] | None:
     """Name and argument of a head, whether or not there is such a transformation; None where it is not a head.
 

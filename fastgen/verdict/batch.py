@@ -44,9 +44,9 @@ class Verdicts:
         """The heads as strings, empty where unknown; each different one is there once."""
         import pyarrow as pa
 
-        from fastgen.transforms import RECORDS
+        from fastgen.transforms import by_code
 
-        names = {record.code: record.name for record in RECORDS.values()}
+        names = {code: record.name for code, record in by_code().items()}
         arguments = pa.array(self.head_argument).dictionary_encode()
         pairs = pa.array(arguments.indices.to_numpy().astype(np.int64) * 256 + self.head_op).dictionary_encode()
         said = [divmod(pair, 256) for pair in pairs.dictionary.to_pylist()]

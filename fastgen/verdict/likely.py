@@ -23,7 +23,7 @@ import numpy as np
 
 from fastgen.settings import Config
 from fastgen.text.parse import LARGEST
-from fastgen.transforms import RECORDS, Record
+from fastgen.transforms import RECORDS, Record, by_code
 from fastgen.verdict.kinds import KINDS, UNREDUCED
 from fastgen.verdict.reference import other_results
 
@@ -84,7 +84,7 @@ def of_result(record: Record, a: int, b: int, config: Config) -> dict[str, float
 def _results(config: Config, op: Any, a: Any, b: Any) -> dict[str, tuple[float, int]]:
     """`expected` of wrong results: `of_result` of every (op, a, b) that there is, as often as it is there."""
     keys, times = np.unique((op << 34) + (a << 17) + b, return_counts=True)
-    records = {record.code: record for record in RECORDS.values()}
+    records = by_code()
     total, of = dict.fromkeys(RESULTS, 0.0), dict.fromkeys(RESULTS, 0)
     for key, count in zip(keys.tolist(), times.tolist(), strict=True):
         record, low = records[key >> 34], (1 << 17) - 1

@@ -22,10 +22,15 @@ def reward(prompts: Any, completions: Any, config: Config, chat: bool = False) -
     import pyarrow as pa
 
     found = verify(pa.array(prompts, pa.string()), pa.array(completions, pa.string()), config, chat=chat)
+    return rewards(found, config)
+
+
+def rewards(found: Verdicts, config: Config) -> list[float]:
+    """`reward` of texts that are judged."""
     right = (found.rows["valid"] & found.rows["answer"]).astype(np.float64)
     share = _right_share(found, config, right) if config.grammar.step else right
-    rewards: list[float] = np.where(share > 0, (found.rows["parsed"] + share + right) / 3, 0.0).tolist()
-    return rewards
+    worth: list[float] = np.where(share > 0, (found.rows["parsed"] + share + right) / 3, 0.0).tolist()
+    return worth
 
 
 def _right_share(found: Verdicts, config: Config, right: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
