@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastgen import digest
 from fastgen.engine import Example, example
-from fastgen.findings import Audit, Finding
 from fastgen.settings import REJECTED, Config
 from fastgen.split import contained, novelties
 from fastgen.text.render import render
@@ -16,6 +15,9 @@ from fastgen.text.tokens import mean_and_largest
 from fastgen.trace import steps_before
 from fastgen.transforms import RECORDS, split_head
 from fastgen.write import File, ceilings
+
+if TYPE_CHECKING:
+    from fastgen.findings import Audit, Finding
 
 USUAL_LIMIT = 1024
 """The tokens after which trainers cut an example, unless they are told otherwise (TRL's `max_length`)."""

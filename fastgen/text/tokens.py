@@ -226,6 +226,8 @@ class Table(NamedTuple):
 @lru_cache(maxsize=8)
 def _tables(config: Config) -> dict[str, Table]:
     """Of every column that the config asks for."""
+    if not {"input_ids", "labels", "roles"} & set(config.columns):
+        return {}
     grammar, known = config.grammar, ids(config.grammar)
     numbers = [known.get(grammar.number(value), UNKNOWN) for value in range(2 ** _bits(config))]
     made = {}

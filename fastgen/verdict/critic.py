@@ -41,15 +41,6 @@ PLACES = 3
 CHUNK = 2**17
 """Steps of texts that are judged together: what is said of them takes 60 bytes each."""
 
-TYPES = {
-    "corrupted": pa.string(),
-    "error": pa.dictionary(pa.int8(), pa.string()),
-    "error_depth": pa.uint16(),
-    "error_step": pa.uint16(),
-    "step_labels": pa.list_(pa.field("element", pa.uint8(), nullable=False)),
-}
-"""column -> its type"""
-
 
 class Corrupted(NamedTuple):
     """A completion with one error, and where `verify` finds it."""
@@ -89,17 +80,15 @@ def _kinds(config: Config) -> tuple[str, ...]:
 
 
 def fill(rows: Rows, config: Config, start: int) -> None:
-    """Put the columns that the config asks for into `rows.corrupted`, for filled rows whose first has index `start`."""
-    asked = [name for name in TYPES if name in config.columns]
-    if asked:
-        size = max(1, CHUNK // int(steps_before(config.chain.max, config.longest) + 1))
-        edges = [*range(0, rows.count, size), rows.count]
-        pieces = [_columns(rows, config, start, *edge) for edge in pairwise(edges)]
-        rows.corrupted = {name: pa.concat_arrays([piece[name] for piece in pieces]) for name in asked}
+    """Put the columns into `rows.corrupted`, for filled rows whose first has index `start`."""
+    size = max(1, CHUNK // int(steps_before(config.chain.max, config.longest) + 1))
+    edges = [*range(0, rows.count, size), rows.count]
+    pieces = [_columns(rows, config, start, *edge) for edge in pairwise(edges)]
+    rows.corrupted = {name: pa.concat_arrays([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
 def _columns(rows: Rows, config: Config, start: int, first: int, last: int) -> dict[str, pa.Array]:
-    """The columns for rows first..last-1."""
+    """The columns for rows first..last-1; that of the labels, which costs most, if the config asks for it."""
     examples = [_example(rows, config, start, r) for r in range(first, last)]
     texts, kinds, depth, step = zip(*(draw(config, rows.split, example) for example in examples), strict=True)
     columns = {
@@ -112,7 +101,8 @@ def _columns(rows: Rows, config: Config, start: int, first: int, last: int) -> d
         prompts = pa.array([render.render(example, config)[0] for example in examples], pa.string())
         verdicts = verify(prompts, columns["corrupted"], config)
         labels = pa.array(verdicts.offsets.astype(np.int32)), pa.array(verdicts.steps["kind"])
-        columns["step_labels"] = pa.ListArray.from_arrays(*labels, type=TYPES["step_labels"])
+        kind = pa.list_(pa.field("element", pa.uint8(), nullable=False))
+        columns["step_labels"] = pa.ListArray.from_arrays(*labels, type=kind)
     return columns
 
 
