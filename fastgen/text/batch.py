@@ -129,7 +129,7 @@ def parse_batch(texts: Any, config: Config, prompts: Any = None, chat: bool = Fa
 
 
 def parse_blocks(
-    texts: Any, config: Config, prompts: Any = None, chat: bool = False, rows: int = 8192, size: int = 1 << 22
+    texts: Any, config: Config, prompts: Any = None, chat: bool = False, rows: int = 32_768, size: int = 1 << 23
 ) -> Iterator[Batch]:
     """`parse_batch` block by block, of at most `rows` texts and some `size` bytes each, so that memory is bounded.
 

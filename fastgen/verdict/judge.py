@@ -32,6 +32,10 @@ from fastgen.verdict.reference import OPERAND, by_value, computes
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
+CHUNK = 2048
+"""Texts that go from transformation to transformation together. Of 32,768, each takes half as long again: what is known
+of them falls out of the cache."""
+
 TILE = 256
 """Texts that a kernel runs on at once: states and step codes of 16 elements stay in the first-level cache."""
 
@@ -266,24 +270,29 @@ def judge(
 
 @jit
 def _judge(blocks, rows):
-    block = blocks[0]
-    listed = np.empty((5, rows), np.int64)
-    order = np.empty(rows, np.int64)
-    _begin(block, rows, order)
+    listed, order = np.empty((5, CHUNK), np.int64), np.empty(CHUNK, np.int64)
+    for first in range(0, rows, CHUNK):
+        last = min(first + CHUNK, rows)
+        _judge_rows(blocks[0], first, last, order[: last - first], listed)
+
+
+@jit
+def _judge_rows(block, first, last, order, listed):
+    _begin(block, first, last, order)
     if block.has_steps:
         _judge_steps(block, order, listed)
     else:
-        for row in range(rows):
+        for row in range(first, last):
             _copy(block, row, block.state, block.true)
             set_byte(block.strayed, row, 1)
         heads = (block.segments, block.op, block.argument, block.runs, block.true)
         _run(block, order, *heads, listed)
     if block.asks_chain or not block.gives_y:
-        for row in range(rows):
+        for row in range(first, last):
             _copy(block, row, block.x, block.goal)
         heads = (block.chain, block.chain_op, block.chain_argument, block.leads, block.goal)
         _run(block, order, *heads, listed)
-    for row in range(rows):
+    for row in range(first, last):
         status = byte_at(block.status, row)
         if status == READ:
             _conclude(block, row)
@@ -320,10 +329,10 @@ def _has(block, row, field):
 
 
 @jit
-def _begin(block, rows, order):
+def _begin(block, first, last, order):
     """What can be done with each text, and the rows in the order of their lengths."""
-    ends = np.zeros(block.longest + 2, np.int64)
-    for row in range(rows):
+    longest = np.int64(0)
+    for row in range(first, last):
         n = _length(block, row)
         _copy(block, row, block.x, block.state)
         status = READ if 0 < n <= block.longest else PLAIN
@@ -334,14 +343,23 @@ def _begin(block, rows, order):
             set_byte(block.sound, row, sound)
             set_byte(block.runs, row, sound and _known(block, block.segments, block.op, row))
             set_byte(block.leads, row, sound and _known(block, block.chain, block.chain_op, row))
+            longest = max(longest, n)
         set_byte(block.status, row, status)
-        ends[(n if status == READ else 0) + 1] += 1
-    for n in range(block.longest + 1):
+    ends = np.zeros(longest + 2, np.int64)
+    for row in range(first, last):
+        ends[_judged(block, row) + 1] += 1
+    for n in range(longest + 1):
         ends[n + 1] += ends[n]
-    for row in range(rows):
-        n = _length(block, row) if byte_at(block.status, row) == READ else 0
+    for row in range(first, last):
+        n = _judged(block, row)
         order[ends[n]] = row
         ends[n] += 1
+
+
+@jit
+def _judged(block, row):
+    """Elements of what is judged here, 0 where nothing is."""
+    return _length(block, row) if byte_at(block.status, row) == READ else 0
 
 
 @jit
@@ -568,10 +586,13 @@ def _judge_steps(block, order, listed):
 @jit
 def _take_down(block, op, segment, depth, at):
     """What does not depend on whether a step is right."""
-    for i in range(_size(block, segment)):
-        set_byte(block.step_op, at + i, op)
-        set_int32(block.step_depth, at + i, depth)
-        set_int32(block.step_step, at + i, i)
+    ops, depths, steps, size = block.step_op, block.step_depth, block.step_step, _size(block, segment)
+    for i in range(size):
+        set_byte(ops, at + i, op)
+    for i in range(size):
+        set_int32(depths, at + i, depth)
+    for i in range(size):
+        set_int32(steps, at + i, i)
 
 
 @jit
