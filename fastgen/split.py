@@ -42,7 +42,7 @@ class Split:
     """32 bits for the random streams of its examples."""
     share: Fraction
     """Its part of all the chains that were shared out."""
-    certified: bool = False
+    certified: bool
     """Whether its examples are only such as no chain of the first split solves."""
 
     @cached_property

@@ -84,7 +84,8 @@ def test_probability_of_a_chain_is_its_share_of_the_paths_of_its_length():
 
 
 def split_of(name, ids, probabilities):
-    return Split(name, 10, Length(8, 8), tuple(ids), tuple(probabilities), None, stream(name), Fraction(1, 2))
+    share = Fraction(1, 2)
+    return Split(name, 10, Length(8, 8), tuple(ids), tuple(probabilities), None, stream(name), share, certified=False)
 
 
 def test_contained_counts_rows_whose_chain_is_a_run_of_neighbours():

@@ -437,6 +437,13 @@ def test_explicit_names_all_that_is_wrong():
     )
 
 
+@pytest.mark.parametrize(("rest", "lacking"), [("train", "test, validation"), ("validation", "train, test")])
+def test_explicit_gives_every_split_a_chain(rest, lacking):
+    with pytest.raises(ValueError, match=r"^the file gives splits no chain") as caught:
+        share_out("explicit", pool_of("default", "explicit", SHARES[2], file={}, rest=rest))
+    assert sorted(str(caught.value).partition("(")[2].rstrip(")").split(", ")) == sorted(lacking.split(", "))
+
+
 def test_explicit_refuses_a_chain_that_is_left_out_of_all_splits():
     heads = chains_of("default")[0].heads
     rest = tuple(range(1, len(chains_of("default"))))
