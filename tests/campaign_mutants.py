@@ -51,6 +51,7 @@ RECORDS = {
     "order": "sort or evens_first or rank or equal_values or inside",
 }
 PARSE = "fastgen/text tests/test_parse.py"
+VERDICT = "fastgen/verdict tests/test_verdict.py tests/test_verdict_batch.py"
 GROUPS = {
     "transforms": {
         "transforms/base.py": "fastgen/transforms/base.py tests/test_transforms.py -k 'not kernel'",
@@ -73,8 +74,9 @@ GROUPS = {
         "text/tokens.py": "fastgen/text tests/test_tokens.py",
     },
     "verdict": {
-        f"verdict/{name}.py": "fastgen/verdict tests/test_verdict.py"
-        for name in ("kinds", "reference", "judge", "batch", "reward")
+        "verdict/kinds.py": "fastgen/verdict tests/test_verdict.py",
+        **{f"verdict/{name}.py": VERDICT for name in ("reference", "judge", "batch", "reward")},
+        **{f"verdict/{name}.py": f"fastgen/verdict tests/test_{name}.py" for name in ("corrupt", "likely", "critic")},
     },
 }
 """group -> module -> what pytest runs for it, the quickest first"""
