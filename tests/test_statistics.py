@@ -10,7 +10,7 @@ from judged import DRAWN, run
 
 from fastgen.doors import compose
 from fastgen.report import tables as statistics
-from fastgen.report.rates import Rate, as_json, difference, pass_at, rate, rates, wilson
+from fastgen.report.rates import Rate, as_json, difference, pass_at, rate, wilson
 from fastgen.verdict.kinds import KINDS
 
 CONFIG = compose("n=1000")
@@ -32,11 +32,6 @@ def test_the_bootstrap_covers_over_chains_what_wilson_does_not() -> None:
         inside += found.low <= 0.5 <= found.high, low <= 0.5 <= high
     assert inside[0] / 300 > 0.9
     assert inside[1] / 300 < 0.5
-
-
-def test_rates_leave_negative_groups_out() -> None:
-    right, group, cluster = np.array([1, 0, 1, 1], bool), np.array([0, 0, 1, -1]), np.array([0, 1, 0, 0])
-    assert [(each.count, each.of) for each in rates(right, group, 3, cluster, 2)] == [(1, 2), (1, 1), (0, 0)]
 
 
 def test_paired_difference() -> None:

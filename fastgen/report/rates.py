@@ -110,18 +110,6 @@ def rate(counts: Any, sizes: Any) -> Rate:
     return Rate(count, of, low, high)
 
 
-def rates(right: Any, group: Any, groups: int, cluster: Any, clusters: int) -> list[Rate]:
-    """The rate of each group.
-
-    right: bool[row]; group: int[row], below `groups`, negative ones are left out; cluster: int[row].
-    """
-    kept = group >= 0
-    right, cells = right[kept], group[kept].astype(np.int64) * clusters + cluster[kept]
-    sizes = np.bincount(cells, minlength=groups * clusters).reshape(groups, clusters)
-    counts = np.bincount(cells[right], minlength=groups * clusters).reshape(groups, clusters)
-    return [rate(*pair) for pair in zip(counts, sizes, strict=True)]
-
-
 def mean(values: Any, cluster: Any, clusters: int, unit: str = "chance") -> Mean:
     """The mean of values: float[row], cluster: int[row]."""
     sums, squares = (np.bincount(cluster, each, clusters) for each in (values, np.square(values)))
