@@ -88,6 +88,8 @@ def _complete(config: Config, shards: Sequence[Shard], files: dict[str, File], s
 
         def progress(rows: int) -> None:
             stop.raise_if_asked()
+            if chains.done():
+                chains.result()  # what failed beside the shards ends the run now, and not after the last of them
             with lock:
                 bar.set_description_str("", refresh=False)
                 bar.update(rows)

@@ -222,6 +222,19 @@ def campaign(*arguments):
 @pytest.mark.skipif(
     sys.platform != "linux" or not shutil.which("cc"), reason="the faults are Linux's, and need a compiler"
 )
+def test_what_fails_beside_the_shards_ends_the_run(tmp_path, monkeypatch, capsys):
+    def fail(config):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(tmp_path / "chains.parquet"))
+
+    monkeypatch.setattr(write, "write_chains", fail)
+    config = compose("n=2_000_000", "shard=10_000", f"out='{tmp_path / 'out'}'", "workers=1", "columns=[index,x]")
+    with pytest.raises(SystemExit) as ended:
+        job(config)
+    assert ended.value.code == 1
+    assert "chains.parquet: Input/output error" in capsys.readouterr().err
+    assert len([*tmp_path.glob("out/data/*/*.parquet")]) < 100
+
+
 @pytest.mark.parametrize(("scenario", "fault"), [("new", "EIO"), ("extend", "KILL"), ("overwrite", "ENOSPC")])
 def test_faults_of_the_file_system(scenario, fault):
     campaign("operations", scenario, fault, "67")
