@@ -64,6 +64,24 @@ def test_kind_and_place_are_found(record, consistent):
         assert (made[kind] > 0) == (record.name in names), kind
 
 
+@pytest.mark.parametrize("shown", ["b", "a,b", "r,b", "a,r", "a", "a,b,r"])
+@pytest.mark.parametrize("name", ["cumsum", "cummax", "cummin", "sort"])
+def test_what_follows_a_skipped_step_is_consistent_with_what_is_shown(name, shown):
+    config, random, made = compose(f"text.step=[{shown}]"), Random(name), Counter()
+    for round_ in range(48):
+        each = drawn(config, RECORDS[name], random)
+        for kind in ("skipped", "repeated"):
+            try:
+                text = corrupt(each, config, kind, 1, round_ % 8, consistent=True)
+            except ValueError:
+                continue
+            found = verify_one(parse(text, config, render(each, config)[0]), config)
+            assert (found.error, found.error_depth, found.error_step) == (kind, 1, round_ % 8)
+            assert not any(one.after == "new error" for one in found.steps), (text, found)
+            made[kind] += 1
+    assert (made["skipped"] and made["repeated"]) or (shown == "a" and name != "sort")
+
+
 @pytest.mark.parametrize("keys", ["task=plan", "task=plan length=2 k=3", "task=execute length={min:1,max:5}"])
 def test_the_reference_finds_them_too(keys):
     config, random, made = compose(*keys.split()), Random(keys), Counter()

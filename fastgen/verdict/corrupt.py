@@ -260,6 +260,9 @@ def _wrong_steps(
                 _continue(record, steps, step, config.k)
             pairs = zip(_results(steps), results, strict=True)
             results = [r if 0 <= r < config.k else was for r, was in pairs]
+        elif consistent and kind == "skipped" and _hides_results(record, config):
+            _continue(record, steps, max(step, 1) - 1, config.k)
+            results = results[: step + 1] + _results(steps[step:])
         if not _is_of_another(head, steps, state, config):
             yield _followed(right, depth, Part(head, steps), results, consistent, config.k)
 
@@ -372,6 +375,12 @@ def _continue(record: Record, steps: list[Step], step: int, k: int) -> None:
             op, *operands, _ = steps[i]
             operands[previous] = steps[i - 1][3]
             steps[i] = (op, operands[0], operands[1], record.of_operands(operands[0], operands[1], k))
+
+
+def _hides_results(record: Record, config: Config) -> bool:
+    """Whether neither results nor the operands that repeat them are shown: then they are those of what is shown."""
+    previous = _place(record, "previous result")
+    return previous is not None and not {FIELDS[previous], "r"} & set(config.grammar.step)
 
 
 def _followed(right: Draft, depth: int, part: Part, state: Sequence[int], consistent: bool, k: int) -> Draft:
