@@ -144,6 +144,10 @@ def test_choice_goes_round_among_all_errors_of_a_place():
     made = [corrupt(each, config, "operand", 0, 1, choice=choice) for choice in range(20)]
     assert made[:10] == made[10:]
     assert {text.split(" , ")[1] for text in made} == {f"{a} 3 {(a + 3) % 11}" for a in range(11) if a != 1}
+    config = compose("length=3", "task=execute", "text=names")
+    made = [corrupt(each, config, "wrong result", 1, 1, choice=choice) for choice in range(20)]
+    assert made[:10] == made[10:]
+    assert {*made} == {f" add3 -> 6 {r} 7 ." for r in range(11) if r != 4}
 
 
 @pytest.mark.parametrize("keys", CONFIGS)

@@ -99,6 +99,8 @@ TASK_FAULTS = [
     ("{x} -> {z} :", " {trace} .", "prompt", "{z} is no field; known: {x}, {y}"),
     ("{x}-> {y} :", " {trace} .", "prompt", "one space between any two"),
     ("{x}  -> {y} :", " {trace} .", "prompt", "one space between any two"),
+    ("{x} {-> {y} :", " {trace} .", "prompt", "one space between any two"),
+    ("{x} ->} {y} :", " {trace} .", "prompt", "one space between any two"),
     ("{x.__class__} -> {y} :", " {trace} .", "prompt", "one space between any two"),
     ("{x} -> {y} :", "{trace} .", "completion", "begins with a space"),
     ("{x} -> {y} :", " {trace} . ", "completion", "one space between any two"),
