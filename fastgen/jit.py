@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numba
@@ -26,18 +27,22 @@ SOURCES = (
 )
 OPTIONS = {"nogil": True, "error_model": "numpy"}  # nogil: workers are threads; numpy: no test for division by zero
 
+_decorating = Lock()
+"""Held while Numba's setting is another: a thread that read it in between kept its code in the working directory."""
+
 
 def jit(function: Callable[..., Any]) -> Any:
     """Compile `function` at its first call, for threads, and keep the result for the next process."""
     folder = cache_folder()
     if folder is None:
         return numba.njit(**OPTIONS)(function)
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(folder)  # read by Numba while it decorates, and only then
-    try:
-        return numba.njit(cache=True, **OPTIONS)(function)
-    finally:
-        numba.config.CACHE_DIR = before
+    with _decorating:
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(folder)  # read by Numba while it decorates, and only then
+        try:
+            return numba.njit(cache=True, **OPTIONS)(function)
+        finally:
+            numba.config.CACHE_DIR = before
 
 
 @cache

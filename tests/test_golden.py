@@ -35,3 +35,9 @@ def test_values_are_the_same_everywhere(case: str) -> None:
     assert {name: digest(rows) for name, rows in made.items()} == json.loads(GOLDEN.read_text())[case]
     first = example(config, config.splits[-1].name, 7)
     assert (first.x, first.y) == (made[config.splits[-1].name][0]["x"], made[config.splits[-1].name][0]["y"])
+
+
+def test_errors_made_on_purpose_are_the_same_everywhere() -> None:
+    config = compose("columns=[index,corrupted,error,error_depth,error_step,step_labels]")
+    made = {split.name: table(config, split.name, 7, 7 + ROWS).to_pylist() for split in config.splits}
+    assert {name: digest(rows) for name, rows in made.items()} == json.loads(GOLDEN.read_text())["critic"]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import suppress
 from functools import cache
 from itertools import combinations, pairwise, product
@@ -298,7 +299,10 @@ def test_chains_are_shared_and_tables_say_what_rows_say():
         for name in ("owner", "error_head", "chain_id", "whose", "fault", "error", "exact", "error_depth"):
             assert row[name] == getattr(verdict, name), name
         assert row["wrong"] == sum(bool(step.kind) for step in verdict.steps)
-        assert row["restored"] == sum(step.after == "restored" for step in verdict.steps)
+        after = Counter(step.after for step in verdict.steps)
+        assert (row["propagated"], row["restored"], row["new"]) == tuple(
+            after[name] for name in ("propagated", "restored", "new error")
+        )
 
 
 @pytest.mark.parametrize("keys", [("text=full",), ("text=result",), ("text=names",), ("length={min: 2, max: 9}",)])
