@@ -26,6 +26,7 @@ from fastgen.doors import compose
 from fastgen.engine import Example, example
 from fastgen.text.batch import parse_batch
 from fastgen.text.grammar import BETWEEN_PARTS, BETWEEN_STEPS, BLANKS, ebnf
+from fastgen.text.lexicon import tables
 from fastgen.text.parse import FAULTS, LARGEST, MISSING, MOST_FAULTS, Parsed, Segment, parse
 from fastgen.text.render import render
 from fastgen.trace import steps_before
@@ -1020,3 +1021,12 @@ def test_megabytes_of_anything_take_time_and_memory_in_proportion(unit):
 def test_long_rows_are_read_like_short_ones(unit):
     for chat in (False, True):
         both([unit * 700, b" sort " + unit * 700, b" sort 1 1 1 , " + unit * 700 + b" ."], FULL, [ASKED] * 3, chat)
+
+
+@pytest.mark.parametrize("keys", ["", "spelling=letters", "graph=deep"])
+def test_every_head_of_up_to_sixteen_bytes_is_found_at_once(keys):
+    grammar = compose(*keys.split()).grammar
+    sizes = [len(grammar.head(head).encode()) for head in grammar.heads]
+    assert min(sizes) <= 16
+    slots = tables(grammar, "completion").lexicon.heads
+    assert sorted(slots[slots[:, 4] > 0, 4]) == sorted(size for size in sizes if size <= 16)

@@ -17,7 +17,7 @@ from fastgen.engine import Example, example
 from fastgen.graph import Chain, Graph
 from fastgen.shard import table
 from fastgen.text.grammar import LONGEST_WORD, STEP
-from fastgen.text.render import COLUMNS, SLACK, Texts, fill, most, render
+from fastgen.text.render import COLUMNS, PIECE, SLACK, Texts, _pairs, _pieces, fill, most, render
 from fastgen.trace import pack, unpack
 from fastgen.transforms import RECORDS, Transformation
 
@@ -372,3 +372,11 @@ def test_files_hold_the_text(tmp_path):
     for name in COLUMNS:
         assert not columns[name].is_stats_set
         assert "RLE_DICTIONARY" not in columns[name].encodings
+
+
+def test_two_numbers_that_fit_into_a_piece_are_one():
+    texts = [f"{number} ".encode() for number in range(256)]
+    pairs = _pairs(_pieces(texts, 1))
+    for a, b in product((0, 3, 9, 10, 99, 100, 255), repeat=2):
+        both = texts[a] + texts[b]
+        assert pairs[a | b << 8] == (_pieces([both], 1)[0] if len(both) <= PIECE else 0)

@@ -20,11 +20,14 @@ place is behind that. Where numbers are words, digits are letters."""
 
 FIELD_X, FIELD_Y, FIELD_CHAIN, FIELD_TRACE, FIELD_DEPTH, FIELD_K = range(1, 1 + len(FIELDS))
 
-SLOTS = 256
-"""For up to sixteen heads of a graph."""
+SLOT_BITS = 8
+"""Of a place among the slots for up to sixteen heads of a graph."""
+
+SLOTS = 1 << SLOT_BITS
 
 HASH, HASH_LONG = 0x9E3779B97F4A7C15 - 2**64, 0xC2B2AE3D27D4EB4F - 2**64
-"""Odd, and otherwise arbitrary; see `_entry`."""
+"""Odd, and otherwise arbitrary; see `_entry`. Of a product the highest bits count: where words differ only at the end,
+which stands at the upper end, all lower bits are the same."""
 
 
 class Lexicon(NamedTuple):
@@ -73,10 +76,11 @@ def _lexicon(grammar: Grammar) -> Lexicon:
         alone = len(text) == 1 and sum(other.startswith(text) for other in signs) == 1
         classes[text[0]] = SINGLE + places[spelled.words[text]] if alone else SIGN
 
-    entries, slots = [], np.full(1 << (2 * len(texts)).bit_length(), MISSING, np.int64)
+    bits = (2 * len(texts)).bit_length()
+    entries, slots = [], np.full(1 << bits, MISSING, np.int64)
     for i, text in enumerate(texts):
         low, high = _first_words(text)
-        slot = ((low + high * HASH_LONG) * HASH % 2**64 >> 32) % len(slots)
+        slot = (low + high * HASH_LONG) * HASH % 2**64 >> 64 - bits
         while slots[slot] != MISSING:
             slot = (slot + 1) % len(slots)
         slots[slot] = i
@@ -105,7 +109,7 @@ def _in_slots(meanings: dict[bytes, tuple[int, int]]) -> tuple[np.ndarray[Any, A
     """`heads` of a Lexicon, and the multiplier that keeps them apart; one that finds no slot is left to `entries`."""
     heads, multiplier = np.zeros((SLOTS, 5), np.int64), 1
     for multiplier in range(HASH % 2**64, HASH % 2**64 + 2000, 2):
-        slots = {(sum(_first_words(text)) * multiplier % 2**64 >> 32) % SLOTS: text for text in meanings}
+        slots = {sum(_first_words(text)) * multiplier % 2**64 >> 64 - SLOT_BITS: text for text in meanings}
         if len(slots) == len(meanings):
             break
     for slot, text in slots.items():
@@ -147,7 +151,7 @@ SAID = ("depth_said", "k_said", "seen", "count", "blanks")
 """What there is one of per row: two numbers, which fields (bit i for FIELDS[i]), how many faults, how many blanks."""
 
 _GRAMMAR = (
-    *("classes", "signs", "sign_count", "slots", "mask"),  # a Lexicon: addresses and sizes
+    *("classes", "signs", "sign_count", "slots", "mask", "shift"),  # a Lexicon: addresses and sizes
     *("entries", "entry_count", "letters", "heads", "multiplier"),
     *("template", "places", "columns", "first_gap"),  # a table, its shape, and how many blanks a text begins with
     *("most", "width", "decimal"),  # numbers are below `most`; so many are a step; whether they have digits
@@ -192,6 +196,7 @@ def tables(grammar: Grammar, template: str) -> Tables:
         **{name: value if name == "multiplier" else value.ctypes.data for name, value in known._asdict().items()},
         "sign_count": len(known.signs),
         "mask": len(known.slots) - 1,
+        "shift": 65 - len(known.slots).bit_length(),
         "entry_count": len(known.entries),
         "template": table.ctypes.data,
         "places": len(table),

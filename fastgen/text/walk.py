@@ -42,6 +42,7 @@ from fastgen.text.lexicon import (
     NUMBER,
     SIGN,
     SINGLE,
+    SLOT_BITS,
     SLOTS,
     WORD,
 )
@@ -580,7 +581,7 @@ def _entry(r, start, stop):
     """The address of the entry of a token, or 0."""
     size = stop - start
     low, high = _first_bytes(r, start, size)
-    slot = (low + high * HASH_LONG) * HASH >> 32 & r.mask
+    slot = (low + high * HASH_LONG) * HASH >> r.shift & r.mask
     while True:
         row = int64_at(r.slots, slot)
         if row < 0:
@@ -695,7 +696,7 @@ def _head_at(r, start):
     if size == 0 or size == 16 or start + size >= r.stop:
         return False
     low, high = _cut(word_at(r.text, start), word_at(r.text, start + 8), size)
-    head = r.heads + 40 * ((low + high) * r.multiplier >> 32 & SLOTS - 1)
+    head = r.heads + 40 * ((low + high) * r.multiplier >> 64 - SLOT_BITS & SLOTS - 1)
     if (int64_at(head, 0) ^ low) | (int64_at(head, 1) ^ high) | (int64_at(head, 4) ^ size) != 0:
         return False
     r.kind, r.value, r.argument, r.at = HEAD, int64_at(head, 2), int64_at(head, 3), start + size
