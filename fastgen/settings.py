@@ -49,13 +49,16 @@ from fastgen.values import (
 if TYPE_CHECKING:
     from fastgen.classes import Classes
 
+TOKENS = ("input_ids", "labels", "roles")
+"""Columns of tokens."""
+
 CRITIC = ("corrupted", "error", "error_depth", "error_step", "step_labels")
 """Columns that tell of a completion with one error."""
 
 COLUMNS = (
     *("index", "x", "y", "chain_id", "chain", "trace", "prompt", "completion"),
     *("n_solutions", "n_train_solutions", "longest_train_part", "n_unseen_pairs"),
-    *("input_ids", "labels", "roles"),
+    *TOKENS,
     *CRITIC,
 )
 REJECTED = ("identity", "constant", "redundant")

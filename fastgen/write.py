@@ -26,7 +26,7 @@ from fastgen import __version__, digest
 from fastgen.ceiling import ceiling
 from fastgen.commit import STAGING, append, check, lines, make, publish, stage_parquet, write_text
 from fastgen.engine import Rows, dtypes
-from fastgen.settings import CRITIC, Config, restore
+from fastgen.settings import CRITIC, TOKENS, Config, restore
 from fastgen.split import contained, exposures
 from fastgen.text import render, tokenizer, tokens
 from fastgen.trace import steps_before
@@ -96,7 +96,9 @@ def _of_exposure(which: int) -> Column:
 
 
 def _of_critic(name: str, kind: pa.DataType, encoding: str = "dictionary", statistics: bool = False) -> Column:
-    return Column(lambda config: kind, lambda config, rows, start: rows.corrupted[name], encoding, statistics)
+    return Column(
+        lambda config: kind, lambda config, rows, start: rows.corrupted[name].cast(kind), encoding, statistics
+    )
 
 
 def _tells_of_errors(config: Config) -> bool:
@@ -225,7 +227,7 @@ def row_bytes(config: Config) -> int:
     """
     vector, code = dtypes(config)
     steps = int(steps_before(config.chain.max, config.longest))
-    columns = {name: COLUMNS[name].type(config) for name in ("input_ids", "labels", "roles") if name in config.columns}
+    columns = {name: COLUMNS[name].type(config) for name in TOKENS if name in config.columns}
     token = sum(kind.value_type.bit_width // 8 for kind in columns.values())
     text = sum(render.most(config).values()) + (tokens.most(config) * token if columns else 0)
     if _tells_of_errors(config):

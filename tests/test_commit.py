@@ -183,6 +183,19 @@ def test_a_full_disk_says_what_is_needed(tmp_path, monkeypatch, capsys):
     assert float(needed[1]) == pytest.approx((after - before) / 1e6, rel=0.05)
 
 
+def test_what_fails_beside_the_shards_ends_the_run(tmp_path, monkeypatch, capsys):
+    def fail(config):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(tmp_path / "chains.parquet"))
+
+    monkeypatch.setattr(write, "write_chains", fail)
+    config = compose("n=2_000_000", "shard=10_000", f"out='{tmp_path / 'out'}'", "workers=1", "columns=[index,x]")
+    with pytest.raises(SystemExit) as ended:
+        job(config)
+    assert ended.value.code == 1
+    assert "chains.parquet: Input/output error" in capsys.readouterr().err
+    assert len([*tmp_path.glob("out/data/*/*.parquet")]) < 100
+
+
 def test_memory_that_is_not_there(tmp_path, monkeypatch, capsys):
     config = replace(compose("n=3000", "shard=1000", "workers=2"), out=str(tmp_path / "out"))
 
@@ -222,19 +235,6 @@ def campaign(*arguments):
 @pytest.mark.skipif(
     sys.platform != "linux" or not shutil.which("cc"), reason="the faults are Linux's, and need a compiler"
 )
-def test_what_fails_beside_the_shards_ends_the_run(tmp_path, monkeypatch, capsys):
-    def fail(config):
-        raise OSError(errno.EIO, os.strerror(errno.EIO), str(tmp_path / "chains.parquet"))
-
-    monkeypatch.setattr(write, "write_chains", fail)
-    config = compose("n=2_000_000", "shard=10_000", f"out='{tmp_path / 'out'}'", "workers=1", "columns=[index,x]")
-    with pytest.raises(SystemExit) as ended:
-        job(config)
-    assert ended.value.code == 1
-    assert "chains.parquet: Input/output error" in capsys.readouterr().err
-    assert len([*tmp_path.glob("out/data/*/*.parquet")]) < 100
-
-
 @pytest.mark.parametrize(("scenario", "fault"), [("new", "EIO"), ("extend", "KILL"), ("overwrite", "ENOSPC")])
 def test_faults_of_the_file_system(scenario, fault):
     campaign("operations", scenario, fault, "67")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 import numpy as np
 
 from fastgen.jit import jit
-from fastgen.settings import Config
+from fastgen.settings import TOKENS, Config
 from fastgen.split import Split
 from fastgen.text.grammar import BETWEEN_PARTS, BETWEEN_STEPS, EOS, STEP, UNKNOWN, Grammar, Item
 from fastgen.trace import code_dtype, steps_before
@@ -226,7 +226,7 @@ class Table(NamedTuple):
 @lru_cache(maxsize=8)
 def _tables(config: Config) -> dict[str, Table]:
     """Of every column that the config asks for."""
-    if not {"input_ids", "labels", "roles"} & set(config.columns):
+    if not any(name in TOKENS for name in config.columns):
         return {}
     grammar, known = config.grammar, ids(config.grammar)
     numbers = [known.get(grammar.number(value), UNKNOWN) for value in range(2 ** _bits(config))]

@@ -101,8 +101,7 @@ def _columns(rows: Rows, config: Config, start: int, first: int, last: int) -> d
         prompts = pa.array([render.render(example, config)[0] for example in examples], pa.string())
         verdicts = verify(prompts, columns["corrupted"], config)
         labels = pa.array(verdicts.offsets.astype(np.int32)), pa.array(verdicts.steps["kind"])
-        kind = pa.list_(pa.field("element", pa.uint8(), nullable=False))
-        columns["step_labels"] = pa.ListArray.from_arrays(*labels, type=kind)
+        columns["step_labels"] = pa.ListArray.from_arrays(*labels)
     return columns
 
 
