@@ -174,12 +174,13 @@ def _bytes_of(array: pa.Array) -> tuple[Any, Any, Any, int]:
     if pa.types.is_string(array.type):
         _, offsets, text = array.buffers()
         edges = np.frombuffer(offsets or bytes(4), np.int32)[array.offset : array.offset + len(array) + 1]
-        return np.frombuffer(text or b"", np.uint8), edges[:-1], edges[1:], 1
-    if pa.types.is_list(array.type) and pa.types.is_integer(array.type.value_type):
+        data = np.frombuffer(text or b"", np.uint8)
+    elif pa.types.is_list(array.type) and pa.types.is_integer(array.type.value_type):
         edges, data = array.offsets.to_numpy(), array.values.to_numpy()
-        data.flags.writeable = False  # one type for compiled code, whoever owns the memory
-        return data.view(np.uint8), edges[:-1], edges[1:], data.itemsize
-    raise ValueError(f"no column is {array.type}")
+    else:
+        raise ValueError(f"no column is {array.type}")
+    edges.flags.writeable = data.flags.writeable = False  # one type for compiled code, whoever owns the memory
+    return data.view(np.uint8), edges[:-1], edges[1:], data.itemsize
 
 
 # Kernels

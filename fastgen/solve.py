@@ -267,7 +267,9 @@ def _best_guess(depth, chain, addresses, codes, arguments, k, code, weights, x, 
     length, rows = x.shape
     size = length * rows
     planes = np.empty((depth.max() + 1) * size, x.dtype)
-    planes[:size] = x.ravel()
+    for i in range(length):
+        for r in range(rows):
+            planes[i * rows + r] = x[i, r]
     ends = (chain >= 0).sum()
     keys, worth, place = np.empty((ends, rows), np.uint64), np.empty(ends), 0
     for node in range(depth.size):

@@ -40,7 +40,7 @@ def sort(x, k, steps):
 
 @sort.kernel
 def _sort(x, y, trace, op, k, c):
-    _sort_by(x, y, trace, op, x.dtype.type(0), ~x.dtype.type(0))
+    _sort_by(x, y, trace, op, x.dtype.type(0), x.dtype.type(-1))
 
 
 @transformation(code=14, a="position", b="source")
@@ -58,7 +58,7 @@ def sort_descending(x, k, steps):
 
 @sort_descending.kernel
 def _sort_descending(x, y, trace, op, k, c):
-    _sort_by(x, y, trace, op, ~x.dtype.type(0), ~x.dtype.type(0))
+    _sort_by(x, y, trace, op, x.dtype.type(-1), x.dtype.type(-1))
 
 
 @transformation(code=15, a="position", b="source")
@@ -113,7 +113,7 @@ def _rank(x, y, trace, op, k, c):
     else:
         order, spare = np.empty(x.shape[0], np.int64), np.empty(x.shape[0], np.int64)
         for r in range(x.shape[1]):
-            _radix_sort(x, r, x.dtype.type(0), ~x.dtype.type(0), order, spare)
+            _radix_sort(x, r, x.dtype.type(0), x.dtype.type(-1), order, spare)
             count_less = 0
             for position in range(x.shape[0]):
                 i = order[position]
@@ -214,7 +214,8 @@ def _radix_sort(x, r, flip, mask, order, spare):
             starts[((((x[i, r] ^ flip) & mask) >> (8 * byte)) & 255) + 1] += 1
         for digit in range(256):
             starts[digit + 1] += starts[digit]
-        spare[:] = order
+        for i in range(length):
+            spare[i] = order[i]
         for i in range(length):
             digit = (((x[spare[i], r] ^ flip) & mask) >> (8 * byte)) & 255
             order[starts[digit]] = spare[i]
