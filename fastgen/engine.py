@@ -244,7 +244,7 @@ def _count_solutions(rows: Rows, config: Config) -> None:
 
 
 def prepare(config: Config) -> None:
-    """Compile all that `fill` will call, or load it from the cache: 20 seconds or 0.1."""
+    """Compile all that `fill` will call, or load it from the cache: half a minute or 0.1 s."""
     fill(Rows(config, 1), config, config.splits[0], 0, 1)
 
 

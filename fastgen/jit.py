@@ -17,7 +17,7 @@ from typing import Any
 
 import numba
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils, event, types
 from numba.extending import intrinsic
 
 PACKAGE = Path(__file__).parent
@@ -65,7 +65,7 @@ def cache_folder() -> Path | None:
             return parent / name
     remedy = "set NUMBA_CACHE_DIR to a folder that can be written"
     print(
-        f"fastgen: warning: compiled code can't be kept, so every run compiles anew (20 s); {remedy}", file=sys.stderr
+        f"fastgen: warning: compiled code can't be kept, so every run compiles anew (half a minute); {remedy}", file=sys.stderr
     )
     return None
 
@@ -76,6 +76,25 @@ def _user_cache() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches"
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+
+
+class _Telling(event.Listener):  # type: ignore[misc]
+    """Says once, on a terminal, what takes so long before anything moves. Numba tells of no load from a cache."""
+
+    told = False
+
+    def on_start(self, event: Any) -> None:
+        if not self.told and event.data["dispatcher"].py_func.__module__.startswith("fastgen.") and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.told = True
+            tqdm.write("fastgen: compiling, up to a minute; later runs find the code in a cache", file=sys.stderr)
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+event.register("numba:compile", _Telling())
 
 
 @cache

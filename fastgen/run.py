@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from fastgen import signals
@@ -72,9 +71,7 @@ def _complete(config: Config, shards: Sequence[Shard], files: dict[str, File], s
 
     Returns the number of rows that it made.
     """
-    from tqdm import tqdm
-
-    from fastgen import display, engine, write
+    from fastgen import display, engine, progress, write
     from fastgen.launch import local
 
     todo = [shard for shard in shards if shard.file not in files]
@@ -83,16 +80,13 @@ def _complete(config: Config, shards: Sequence[Shard], files: dict[str, File], s
     write.prepare(config, files.values())
     write.write_tokenizer(config)
     rows = sum(shard.rows for shard in todo)
-    lock = Lock()
-    with tqdm(total=rows, desc="compiling", unit=" examples", unit_scale=True, disable=None) as bar:
+    with progress.bar(rows, " examples") as done:
 
-        def progress(rows: int) -> None:
+        def made(rows: int) -> None:
             stop.raise_if_asked()
             if chains.done():
                 chains.result()  # what failed beside the shards ends the run now, and not after the last of them
-            with lock:
-                bar.set_description_str("", refresh=False)
-                bar.update(rows)
+            done(rows)
 
         def finished(file: File) -> None:
             write.record(config, file)
@@ -103,7 +97,7 @@ def _complete(config: Config, shards: Sequence[Shard], files: dict[str, File], s
             chains = beside.submit(write.write_chains, config)
             beside.submit(write.ceilings, config)  # which are kept for the card
             stop.heeded = True
-            local.run(config, todo, progress, finished)
+            local.run(config, todo, made, finished)
             stop.heeded = False
         chains.result()
     stop.raise_if_asked()

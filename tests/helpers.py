@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,25 @@ def fastgen(name: str, *overrides: str, cwd: Path, **env: str) -> subprocess.Com
     """Run `python -m fastgen.<name> ...` to its end."""
     arguments, options = command(name, *overrides, cwd=cwd, **env)
     return subprocess.run(arguments, **options, capture_output=True, check=False, timeout=300)
+
+
+def on_terminal(arguments: list[str], **options: Any) -> tuple[str, str]:
+    """What a command prints that ends well, and what it shows on a terminal of 100 columns. Windows has no such."""
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    shown = b""
+    with subprocess.Popen(arguments, **options, stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        with suppress(OSError):  # what Linux says at the end of a terminal that nobody writes to
+            while chunk := os.read(ours, 65_536):
+                shown += chunk
+        printed, _ = process.communicate()
+    os.close(ours)
+    assert process.returncode == 0, shown
+    return printed, shown.decode()
 
 
 def files(out: Path) -> dict[str, str]:

@@ -3,7 +3,6 @@
 All of it holds on Linux, macOS and Windows, except what a test's mark says.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from helpers import command, ended, fastgen, files
+from helpers import command, ended, fastgen, files, on_terminal
 
 from fastgen.doors import compose
 from fastgen.shard import plan
@@ -148,23 +147,11 @@ def test_without_a_cache_for_compiled_code(tmp_path, uncached):
 
 @posix
 def test_progress_on_a_terminal(tmp_path):
-    pty = pytest.importorskip("pty")
-    ours, theirs = pty.openpty()
-    pytest.importorskip("termios").tcsetwinsize(theirs, (24, 100))
     arguments, options = command("run", *SMALL, "out=out", cwd=tmp_path)
-    done = subprocess.run(arguments, **options, stdout=subprocess.PIPE, stderr=theirs, check=False, timeout=300)
-    os.close(theirs)
-    shown = b""
-    try:
-        while chunk := os.read(ours, 65_536):
-            shown += chunk
-    except OSError:  # what Linux says at the end of a terminal that nobody writes to
-        pass
-    os.close(ours)
-    assert done.returncode == 0
-    assert "\r" not in done.stdout
-    assert b"3.00k/3.00k" in shown
-    assert b"examples/s" in shown
+    printed, shown = on_terminal(arguments, **options)
+    assert "\r" not in printed
+    assert "3.00k/3.00k" in shown
+    assert "examples/s" in shown
 
 
 def resident(folder, n):
