@@ -65,7 +65,8 @@ def cache_folder() -> Path | None:
             return parent / name
     remedy = "set NUMBA_CACHE_DIR to a folder that can be written"
     print(
-        f"fastgen: warning: compiled code can't be kept, so every run compiles anew (half a minute); {remedy}", file=sys.stderr
+        f"fastgen: warning: compiled code can't be kept, so every run compiles anew (half a minute); {remedy}",
+        file=sys.stderr,
     )
     return None
 

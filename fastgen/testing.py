@@ -17,11 +17,13 @@ import numpy as np
 from numba.core import types
 from numba.core.bytecode import FunctionIdentity
 from numba.core.compiler import CompilerBase, DefaultPassBuilder, Flags
+from numba.core.errors import NumbaError
 from numba.core.registry import cpu_target
 from numba.core.untyped_passes import ExtractByteCode
 
+from fastgen.jit import jit
 from fastgen.trace import NARROW, code_dtype, vector_dtype
-from fastgen.transforms.base import RECORDS, Record, Role
+from fastgen.transforms.base import RECORDS, UNREDUCED, Record, Role
 
 Vectors = np.ndarray[Any, np.dtype[Any]]
 Case = tuple[int, int, int]
@@ -52,6 +54,7 @@ def check(record: Record) -> None:
     check_every_small_vector(record)
     check_random_vectors(record)
     check_types(record)
+    check_result(record)
 
 
 def check_declaration(record: Record) -> None:
@@ -120,6 +123,29 @@ def check_types(record: Record) -> None:
     for element, code in ((types.uint8, types.uint32), (types.uint8, types.uint64), (types.uint16, types.uint64)):
         x, trace = types.Array(element, 2, "C"), types.Array(code, 2, "C")
         _require_no_float(record, record.compiled, (x, x, trace, types.int64, types.int64, types.int64), set())
+
+
+def check_result(record: Record) -> None:
+    """How a result is computed from its operands gives the same compiled, as verdicts call it, reduced and unreduced.
+
+    Where Numba can't compile it to an integer, verdicts call it as it is, and there is nothing to compare.
+    """
+    if record.of_operands is None:
+        return
+    compiled, signature = jit(record.of_operands), (types.int64,) * 3
+    try:
+        compiled.compile(signature)
+    except NumbaError:
+        return
+    if compiled.overloads[signature].signature.return_type != types.int64:
+        return
+    random = np.random.default_rng(record.code)
+    for k in sorted({k for k, _, _ in (*NARROW_CASES, *WIDE_CASES)}):
+        extreme = list(product({0, 1, k // 2, k - 1}, repeat=2))
+        for a, b in (*extreme, *random.integers(0, k, (100, 2)).tolist()):
+            for modulus in (k, UNREDUCED):
+                is_, should = compiled(a, b, modulus), record.of_operands(a, b, modulus)
+                _require(is_ == should, record, f"result({a}, {b}, {modulus}) is {is_} compiled, should be {should}")
 
 
 def _require_no_float(record: Record, function: Any, signature: tuple[Any, ...], seen: set[Any]) -> None:

@@ -44,6 +44,21 @@ def test_no_float_in_kernel(record: Record) -> None:
     testing.check_types(record)
 
 
+@each_record
+def test_result_compiled(record: Record) -> None:
+    testing.check_result(record)
+
+
+def test_a_result_that_compiled_code_gives_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = RECORDS["rank"]
+    monkeypatch.setattr(record, "of_operands", lambda a, b, k: a**5 % k)
+    with pytest.raises(AssertionError, match=r"rank \(code 16\): result\(\d+, \d+, \d+\) is -?\d+ compiled"):
+        testing.check_result(record)
+    for left_to_python in (lambda a, b, k: (a / 2) * 2 // 1, lambda a, b, k: int(str(a)[::-1], 16) % k, None):
+        monkeypatch.setattr(record, "of_operands", left_to_python)
+        testing.check_result(record)
+
+
 def test_there_are_the_sixteen() -> None:
     families = {"elementwise": 4, "scan": 4, "permute": 4, "order": 4}
     own = [record for record in RECORDS.values() if record.code <= 16]
@@ -161,7 +176,7 @@ def test_radix_sort_stays_inside_its_arrays(k: int) -> None:
     checked = numba.njit(boundscheck=True)(order._radix_sort.py_func)
     x = np.array([[k - 1], [0], [k - 1], [255], [1]], vector_dtype(k))
     places, spare = np.empty(len(x), np.int64), np.empty(len(x), np.int64)
-    checked(x, 0, x.dtype.type(0), ~x.dtype.type(0), places, spare)
+    checked(x, 0, x.dtype.type(0), x.dtype.type(k - 1), places, spare)
     assert places.tolist() == np.argsort(x[:, 0], kind="stable").tolist()
 
 

@@ -21,6 +21,9 @@ Role = Literal["position", "source", "element", "previous result", "constant", "
 Step = tuple[int, int, int, int]
 """(op, a, b, r)"""
 
+UNREDUCED = 2**62
+"""A modulus that nothing reaches: a result is then the value before it is reduced."""
+
 OWN_CODES = range(1, 128)
 PLUGIN_CODES = range(128, 255)
 _NAME = re.compile(r"[a-z][a-z_]*[a-z]")
@@ -79,8 +82,8 @@ class Record:
         """Declare how a step's result is computed from its operands: `function(a, b, k)`, in plain Python.
 
         With it a wrong operand and a wrong result can be told apart. Where an operand is a source, the result is the
-        element there, and nothing has to be declared. Called with a modulus that is never reached, 2^62, it gives the
-        value before it is reduced.
+        element there, and nothing has to be declared. Called with the modulus UNREDUCED it gives the value
+        before it is reduced.
 
         Verdicts compile it for int64; where Numba can't, texts with a wrong step are judged by plain Python.
         """

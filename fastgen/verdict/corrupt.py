@@ -12,8 +12,8 @@ from fastgen.text.grammar import BETWEEN_PARTS, BETWEEN_STEPS, Item
 from fastgen.text.parse import LARGEST
 from fastgen.text.render import said
 from fastgen.transforms import RECORDS, Record, Step, Transformation
-from fastgen.transforms.base import split_head
-from fastgen.verdict.kinds import KINDS, UNREDUCED
+from fastgen.transforms.base import UNREDUCED, split_head
+from fastgen.verdict.kinds import KINDS
 from fastgen.verdict.reference import by_value, other_results
 
 T = TypeVar("T")

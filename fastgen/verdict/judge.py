@@ -26,8 +26,8 @@ from fastgen.text.grammar import FIELDS
 from fastgen.text.parse import FEW_STEPS, MANY_STEPS, MISSING, PROMPT, RANGE, TRUNCATED
 from fastgen.trace import LARGEST, NARROW
 from fastgen.transforms import RECORDS
-from fastgen.transforms.base import split_head
-from fastgen.verdict.kinds import AFTER, KINDS, UNREDUCED, WHOSE
+from fastgen.transforms.base import UNREDUCED, split_head
+from fastgen.verdict.kinds import AFTER, KINDS, WHOSE
 from fastgen.verdict.reference import OPERAND, by_value, computes
 
 Arrays = dict[str, np.ndarray[Any, Any]]

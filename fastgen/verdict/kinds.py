@@ -53,9 +53,6 @@ WHOSE = ("none", "intended", "same function", "explains", "illegal")
 """Whose chain was written: of the graph, without giving y; the intended one; equal to it on all vectors; another that
 gives y; no path of the graph."""
 
-UNREDUCED = 2**62
-"""A modulus that nothing reaches: a result is then the value before it is reduced."""
-
 
 class Step(NamedTuple):
     """A step as it was written, judged. Numbers that are not there are MISSING."""

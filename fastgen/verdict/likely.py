@@ -24,7 +24,8 @@ import numpy as np
 from fastgen.settings import Config
 from fastgen.text.parse import LARGEST
 from fastgen.transforms import RECORDS, Record, by_code
-from fastgen.verdict.kinds import KINDS, UNREDUCED
+from fastgen.transforms.base import UNREDUCED
+from fastgen.verdict.kinds import KINDS
 from fastgen.verdict.reference import other_results
 
 RESULTS = "off by one", "no modulo", "other operation", "wrong result"

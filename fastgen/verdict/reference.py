@@ -20,8 +20,8 @@ from typing import Any
 from fastgen.settings import Config
 from fastgen.text.parse import MISSING, Parsed, Segment
 from fastgen.transforms import RECORDS, Record, Transformation
-from fastgen.transforms.base import split_head
-from fastgen.verdict.kinds import UNREDUCED, Step, Verdict
+from fastgen.transforms.base import UNREDUCED, split_head
+from fastgen.verdict.kinds import Step, Verdict
 
 
 def verify_one(parsed: Parsed, config: Config, intended: int | None = None) -> Verdict:
