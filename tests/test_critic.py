@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import unittest.mock
 from collections import Counter
 from dataclasses import replace
 from functools import cache
@@ -21,7 +23,7 @@ from fastgen.settings import CRITIC, Config
 from fastgen.shard import table
 from fastgen.text.parse import parse
 from fastgen.values import ConfigError
-from fastgen.verdict import critic
+from fastgen.verdict import corruptor, critic
 from fastgen.verdict.corrupt import corrupt, depths, lacks
 from fastgen.verdict.kinds import KINDS
 from fastgen.verdict.reference import verify_one
@@ -47,7 +49,7 @@ CONFIGS = {
 
 @cache
 def made(keys: str, rows: int = 200) -> tuple[Config, list[dict[str, Any]]]:
-    config = compose(*keys.split(), ALL)
+    config = compose(*shlex.split(keys), ALL)
     return config, table(config, config.splits[-1].name, 5, 5 + rows).to_pylist()
 
 
@@ -69,14 +71,38 @@ def test_columns_are_the_verdict(keys: str) -> None:
     assert len({row["error"] for row in rows}) >= CONFIGS[keys]
 
 
-@pytest.mark.parametrize("keys", CONFIGS)
+@pytest.mark.parametrize(
+    "keys",
+    [
+        *CONFIGS,
+        *(f"text.step=[{shown}]" for shown in ("r", "a", "b", "a,r", "r,b", "r,b,a")),
+        "task=plan length=2 k=3",
+        "task=plan text.step=[r] k=5",
+        "graph=wide k=257 length={min:1,max:5}",
+        "graph=deep k=65536 length=3",
+        "length=300 graph=small k=256",
+        """'task.completion=" {depth} : {trace} -> {chain} ."'""",
+        "graph.layers=2 graph.width=1 graph.vertices=[cumsum,cumsum] chain.min=1 "
+        "split.sets.train.chains=0.5 split.sets.validation.chains=0.5",
+    ],
+)
 def test_columns_are_the_reference(keys: str) -> None:
-    """Of the example by itself, however many rows are made with it."""
+    """Of each example by itself, however many rows are made with it."""
     config, rows = made(keys)
     split = config.splits[-1]
-    for index in (5, 6, 77, 204):
-        found = critic.draw(config, split, example(config, split.name, index))
-        assert found == tuple(rows[index - 5][name] for name in CRITIC[:4])
+    for index, row in enumerate(rows, start=5):
+        assert critic.draw(config, split, example(config, split.name, index)) == tuple(row[name] for name in CRITIC[:4])
+
+
+def test_where_a_result_can_not_be_compiled_plain_python_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, rows = made("", 40)
+    known = corruptor.rules(config)
+    monkeypatch.setattr(corruptor, "rules", lambda _: known._replace(numbers={**known.numbers, "plain": 1}))
+    monkeypatch.setattr(critic, "draw", unittest.mock.Mock(wraps=critic.draw))
+    corruptor._tables.cache_clear()
+    assert table(config, config.splits[-1].name, 5, 45).to_pylist() == rows
+    assert critic.draw.call_count == 40
+    corruptor._tables.cache_clear()
 
 
 def test_every_kind_occurs_and_both_continuations() -> None:
@@ -138,6 +164,8 @@ def test_when_no_turn_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(critic, "TURNS", 0)
         drawn = example(config, config.splits[-1].name, 5)
         found = critic.draw(config, config.splits[-1], drawn)
+        [row] = table(config, config.splits[-1].name, 5, 6).to_pylist()
+        assert found == tuple(row[name] for name in CRITIC[:4])
         monkeypatch.undo()
         assert found == (corrupt(drawn, config, "format", 0, 0), "format", 0, 0)
         verdict = verify_one(parse(found.text, config, rows[0]["prompt"]), config)

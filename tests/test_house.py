@@ -24,7 +24,7 @@ ORDER = (
     *("cpus", "values", "progress", "splitting", "settings", "doors", "signals"),
     *("text.render", "text.parse", "text.lexicon", "text.walk", "text.batch", "text.tokens", "text.tokenizer"),
     *("sample", "engine", "ceiling", "verdict", "verdict.kinds", "verdict.reference", "verdict.judge", "verdict.batch"),
-    *("verdict.reward", "verdict.corrupt", "verdict.likely", "verdict.critic"),
+    *("verdict.reward", "verdict.corrupt", "verdict.corruptor", "verdict.likely", "verdict.critic"),
     *("digest", "commit", "lock", "write", "shard", "folder", "launch", "launch.local"),
     *("chance", "corpus", "integrity", "overlap"),
     *("findings", "display", "report", "report.predictions"),

@@ -8,6 +8,7 @@ one over its end. The comma behind the last step, and the blank behind the last 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -95,20 +96,32 @@ SLACK = 1 + (LONGEST_WORD + 1) + 8
 
 def fill(texts: Texts, config: Config, rows: Rows) -> None:
     """Put the text of the filled `rows` into `texts`. Releases the GIL."""
-    program, places = _program(config)
     for name, (offsets, text) in texts.columns.items():
-        _fill(
-            rows.chain_id[: rows.count],
-            rows.offsets,
-            rows.trace_offsets,
-            rows.x,
-            rows.y,
-            rows.trace,
-            *program,
-            places[name],
-            offsets,
-            text,
-        )
+        _render(name, config, rows, 0, rows.count, offsets, text)
+
+
+def prompts(config: Config, rows: Rows, first: int, last: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Prompts of the rows first..last-1, as a column of `Texts`, whether or not the config asks for them."""
+    asking = replace(config, columns=("prompt",))
+    offsets, text = Texts(asking, last - first).columns["prompt"]
+    _render("prompt", asking, rows, first, last, offsets, text)
+    return offsets, text
+
+
+def _render(name: str, config: Config, rows: Rows, first: int, last: int, offsets: Any, text: Any) -> None:
+    program, places = _program(config)
+    _fill(
+        rows.chain_id[first:last],
+        rows.offsets[first:],
+        rows.trace_offsets[first:],
+        rows.x,
+        rows.y,
+        rows.trace,
+        *program,
+        places[name],
+        offsets,
+        text,
+    )
 
 
 @lru_cache(maxsize=8)

@@ -108,7 +108,7 @@ def depths(kind: str, config: Config, transformations: int) -> range:
     if kind == "wrong chain":
         return range(transformations, transformations + 1)
     first = transformations - 1 if kind == "forced" else 0 if _asks(config, "trace") else transformations
-    return range(first, transformations + (kind == _of_y(config)))
+    return range(first, transformations + (kind == of_y(config)))
 
 
 def lacks(kind: str, config: Config) -> str:
@@ -124,7 +124,7 @@ def lacks(kind: str, config: Config) -> str:
         return "a prompt that shows y and not the chain, as task=infer"
     if kind == "disobeyed" and "chain" not in given and not _asks(config, "chain"):
         return "a chain that is given or planned, as task=execute or task=plan"
-    if kind in ("wrong chain", _of_y(config)) or (kind == "format" and _asks(config, "trace")):
+    if kind in ("wrong chain", of_y(config)) or (kind == "format" and _asks(config, "trace")):
         return ""
     if not shown:
         return "text that shows steps, as task=infer text=full"
@@ -137,7 +137,7 @@ def lacks(kind: str, config: Config) -> str:
     return ""
 
 
-def _of_y(config: Config) -> str:
+def of_y(config: Config) -> str:
     """The kind of a wrong y that a task asks for; empty where it asks for none."""
     return (
         "" if not _asks(config, "y") else "copy" if _asks(config, "trace") and config.grammar.step else "wrong result"

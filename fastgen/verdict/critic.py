@@ -29,6 +29,7 @@ from fastgen.text.grammar import LONGEST_WORD
 from fastgen.trace import steps_before
 from fastgen.verdict.batch import verify
 from fastgen.verdict.corrupt import corrupt, depths, lacks
+from fastgen.verdict.corruptor import corrupt_rows
 from fastgen.verdict.kinds import KINDS
 
 FIRST = ATTEMPTS
@@ -88,21 +89,35 @@ def fill(rows: Rows, config: Config, start: int) -> None:
 
 
 def _columns(rows: Rows, config: Config, start: int, first: int, last: int) -> dict[str, pa.Array]:
-    """The columns for rows first..last-1; that of the labels, which costs most, if the config asks for it."""
-    examples = [_example(rows, config, start, r) for r in range(first, last)]
-    texts, kinds, depth, step = zip(*(draw(config, rows.split, example) for example in examples), strict=True)
+    """The columns for rows first..last-1; that of the labels, if the config asks for it."""
+    drawn = corrupt_rows(config, rows, start, first, last, (FIRST, TURNS, PLACES), most_text(config))
+    if drawn:
+        texts, found = _strings(*drawn[0]), drawn[1]
+    else:
+        texts, found = _drawn(config, rows, start, first, last)
+    kinds, depth, step = found.T
     columns = {
-        "corrupted": pa.array(texts, pa.string()),
-        "error": pa.DictionaryArray.from_arrays(pa.array(map(KINDS.index, kinds), pa.int8()), pa.array(KINDS)),
-        "error_depth": pa.array(depth, pa.uint16()),
-        "error_step": pa.array(step, pa.uint16()),
+        "corrupted": texts,
+        "error": pa.DictionaryArray.from_arrays(pa.array(kinds.astype(np.int8)), pa.array(KINDS)),
+        "error_depth": pa.array(depth.astype(np.uint16)),
+        "error_step": pa.array(step.astype(np.uint16)),
     }
     if "step_labels" in config.columns:
-        prompts = pa.array([render.render(example, config)[0] for example in examples], pa.string())
-        verdicts = verify(prompts, columns["corrupted"], config)
+        verdicts = verify(_strings(*render.prompts(config, rows, first, last)), texts, config)
         labels = pa.array(verdicts.offsets.astype(np.int32)), pa.array(verdicts.steps["kind"])
         columns["step_labels"] = pa.ListArray.from_arrays(*labels)
     return columns
+
+
+def _strings(offsets: np.ndarray[Any, Any], text: np.ndarray[Any, Any]) -> pa.Array:
+    return pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(text[: offsets[-1]]))
+
+
+def _drawn(config: Config, rows: Rows, start: int, first: int, last: int) -> tuple[pa.Array, np.ndarray[Any, Any]]:
+    """What `corrupt_rows` gives, by the definition."""
+    each = [draw(config, rows.split, _example(rows, config, start, r)) for r in range(first, last)]
+    found = [(KINDS.index(kind), depth, step) for _, kind, depth, step in each]
+    return pa.array([text for text, *_ in each], pa.string()), np.array(found, np.int64).reshape(-1, 3)
 
 
 def _example(rows: Rows, config: Config, start: int, r: int) -> Example:
@@ -112,11 +127,18 @@ def _example(rows: Rows, config: Config, start: int, r: int) -> Example:
     return Example(start + r, chain_id, config.chains[chain_id].heads, x, y, [])
 
 
+def most_text(config: Config) -> int:
+    """The most bytes of a text with an error.
+
+    At most one step more than the right text has, a longer head, and a number before it is reduced: less than double.
+    """
+    return 2 * render.most(replace(config, columns=("completion",)))["completion"] + LONGEST_WORD
+
+
 @lru_cache(maxsize=8)
 def most(config: Config) -> int:
     """The most bytes of a row, of the columns that the config asks for."""
-    # At most one step more than the right text has, a longer head, and a number before it is reduced: less than double.
-    text = 2 * render.most(replace(config, columns=("completion",)))["completion"] + LONGEST_WORD
+    text = most_text(config)
     steps = int(steps_before(config.chain.max, config.longest)) + 1
     sizes = {"corrupted": 4 + text, "error": 1, "error_depth": 2, "error_step": 2, "step_labels": 4 + steps}
     return sum(size for name, size in sizes.items() if name in config.columns)
