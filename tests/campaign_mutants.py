@@ -77,6 +77,7 @@ GROUPS = {
         "verdict/kinds.py": "fastgen/verdict tests/test_verdict.py",
         **{f"verdict/{name}.py": VERDICT for name in ("reference", "judge", "batch", "reward")},
         **{f"verdict/{name}.py": f"fastgen/verdict tests/test_{name}.py" for name in ("corrupt", "likely", "critic")},
+        "verdict/corruptor.py": "fastgen/verdict tests/test_critic.py",
     },
 }
 """group -> module -> what pytest runs for it, the quickest first"""

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from fastgen import digest, write
 from fastgen.doors import compose
 from fastgen.run import job
-from fastgen.settings import CRITIC
 from fastgen.shard import table
 
 GOLDEN = Path(__file__).parent / "golden/digests.json"
@@ -170,10 +169,9 @@ LAYOUTS = [
 
 def test_one_digest_in_every_layout(tmp_path: Path) -> None:
     """In the manifest of the command's job; of the columns that are in both."""
-    few = [column for column in write.COLUMNS if column not in CRITIC]  # plain Python; test_critic has their layouts
     base = compose(
         "n=3000",
-        f"columns=[{','.join(few)}]",
+        f"columns=[{','.join(write.COLUMNS)}]",
         "split=controls",
         *(f"split.sets.{name}.n=500" for name in ("validation", "seen", "longer")),
     )

@@ -57,7 +57,7 @@ RULES = (
     *("shows", "kinds", "head_count", "operations", "places"),  # how many there are of `shown`, `kind`, `op`, ...
     *("of_y", "asks_trace"),  # the kind of a wrong y that the task asks for, or 0; whether it asks for a trace
     "limit",  # numbers below it can be written
-    *("spelled", "first_head", "question", "comma", "semicolon"),  # among the words: so many are numbers, then heads
+    *("spelled", "question", "comma", "semicolon"),  # which words these are; so many are numbers, and then come heads
     "work",  # the address of `work`
 )
 TABLES = (
@@ -132,13 +132,13 @@ def _tables(config: Config) -> tuple[dict[str, int], dict[str, np.ndarray[Any, A
     numbers = {
         "k": config.k,
         "stride": config.longest + 1,
-        **{name: len(tables[of]) for name, of in (("shows", "shown"), ("kinds", "kind"), ("head_count", "op"))},
-        **{name: len(tables[of]) for name, of in (("operations", "operation"), ("places", "place"))},
+        **{"shows": len(grammar.step), "kinds": len(tables["kind"]), "head_count": len(heads)},
+        **{"operations": len(tables["operation"]), "places": len(grammar.completion)},
         "of_y": KINDS.index(of_y(config)),
         "asks_trace": int(any(item.field == "trace" for item in grammar.completion)),
         "limit": LARGEST if grammar.number_words is None else len(spelled),
-        **{"spelled": len(spelled), "first_head": len(spelled)},
-        **{name: len(words) - 3 + i for i, name in enumerate(("question", "comma", "semicolon"))},
+        "spelled": len(spelled),
+        **{"question": len(words) - 3, "comma": len(words) - 2, "semicolon": len(words) - 1},
         "work": _worker(*dtypes(config)),
     }
     return numbers, {name: np.ascontiguousarray(table, np.int64) for name, table in tables.items()}
@@ -179,7 +179,7 @@ def corrupt_rows(
     if (known := _tables(config)) is None:
         return None
     numbers, tables = known
-    depth, stride, count = config.chain.max, config.longest + 1, last - first
+    depth, stride, count = config.chain.max, numbers["stride"], last - first
     sizes = {"vectors": (depth + 1) * stride, "steps": depth * stride * 3, "heads": depth}
     sizes |= {"vector": stride, "part": 3 * stride}
     space = {name: np.zeros(sizes[kind], np.int64) for name, kind in SPACE.items()}
@@ -600,7 +600,7 @@ def _write(block, count, n, text, p):
                 if depth:
                     p = _write_word(block, block.semicolon, text, p)
                 if what == CHAIN:
-                    p = _write_word(block, block.first_head + int64_at(block.named, depth), text, p)
+                    p = _write_word(block, block.spelled + int64_at(block.named, depth), text, p)
                 else:
                     p = _write_part(block, depth, text, p)
     return p
@@ -609,7 +609,7 @@ def _write(block, count, n, text, p):
 @jit
 def _write_part(block, depth, text, p):
     head, steps = int64_at(block.heads, depth), _part(block, block.steps, depth)
-    p = _write_word(block, block.question if head == NOWHERE else block.first_head + head, text, p)
+    p = _write_word(block, block.question if head == NOWHERE else block.spelled + head, text, p)
     if block.shows:
         for i in range(int64_at(block.sizes, depth)):
             if i and block.shows > 1:
