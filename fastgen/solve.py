@@ -267,7 +267,7 @@ def _best_guess(depth, chain, addresses, codes, arguments, k, code, weights, x, 
     length, rows = x.shape
     size = length * rows
     planes = np.empty((depth.max() + 1) * size, x.dtype)
-    for i in range(length):
+    for i in range(length):  # no slice: see `_radix_sort`
         for r in range(rows):
             planes[i * rows + r] = x[i, r]
     ends = (chain >= 0).sum()

@@ -17,11 +17,9 @@ import numpy as np
 from numba.core import types
 from numba.core.bytecode import FunctionIdentity
 from numba.core.compiler import CompilerBase, DefaultPassBuilder, Flags
-from numba.core.errors import NumbaError
 from numba.core.registry import cpu_target
 from numba.core.untyped_passes import ExtractByteCode
 
-from fastgen.jit import jit
 from fastgen.trace import NARROW, code_dtype, vector_dtype
 from fastgen.transforms.base import RECORDS, UNREDUCED, Record, Role
 
@@ -130,14 +128,8 @@ def check_result(record: Record) -> None:
 
     Where Numba can't compile it to an integer, verdicts call it as it is, and there is nothing to compare.
     """
-    if record.of_operands is None:
-        return
-    compiled, signature = jit(record.of_operands), (types.int64,) * 3
-    try:
-        compiled.compile(signature)
-    except NumbaError:
-        return
-    if compiled.overloads[signature].signature.return_type != types.int64:
+    compiled = record.compiled_result()
+    if record.of_operands is None or compiled is None:
         return
     random = np.random.default_rng(record.code)
     for k in sorted({k for k, _, _ in (*NARROW_CASES, *WIDE_CASES)}):

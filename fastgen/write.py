@@ -66,7 +66,7 @@ def _ragged(values: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]) -> pa.A
 
 def _string(name: str, rows: Rows) -> pa.Array:
     offsets, text = rows.texts.columns[name]
-    return pa.StringArray.from_buffers(rows.count, pa.py_buffer(offsets), pa.py_buffer(text[: offsets[rows.count]]))
+    return render.strings(offsets[: rows.count + 1], text)
 
 
 def _of_tokens(name: str, dtype: Callable[[Config], np.dtype[Any]]) -> Column:

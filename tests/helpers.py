@@ -54,15 +54,14 @@ def on_terminal(arguments: list[str], **options: Any) -> tuple[str, str]:
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
     shown = b""
-    with subprocess.Popen(arguments, **options, stdout=subprocess.PIPE, stderr=theirs) as process:
-        os.close(theirs)
-        with suppress(OSError):  # what Linux says at the end of a terminal that nobody writes to
-            while chunk := os.read(ours, 65_536):
-                shown += chunk
-        printed, _ = process.communicate()
+    done = subprocess.run(arguments, **options, stdout=subprocess.PIPE, stderr=theirs, check=False, timeout=300)
+    os.close(theirs)
+    with suppress(OSError):  # what Linux says at the end of a terminal that nobody writes to
+        while chunk := os.read(ours, 65_536):
+            shown += chunk
     os.close(ours)
-    assert process.returncode == 0, shown
-    return printed, shown.decode()
+    assert done.returncode == 0, shown
+    return done.stdout, shown.decode()
 
 
 def files(out: Path) -> dict[str, str]:

@@ -22,6 +22,8 @@ from fastgen.text.grammar import BETWEEN_PARTS, BETWEEN_STEPS, LONGEST_WORD, STE
 from fastgen.trace import code_dtype, steps_before
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from fastgen.engine import Example, Rows
     from fastgen.transforms import Step
 
@@ -106,6 +108,13 @@ def prompts(config: Config, rows: Rows, first: int, last: int) -> tuple[np.ndarr
     offsets, text = Texts(asking, last - first).columns["prompt"]
     _render("prompt", asking, rows, first, last, offsets, text)
     return offsets, text
+
+
+def strings(offsets: np.ndarray[Any, Any], text: np.ndarray[Any, Any]) -> pa.Array:
+    """A column of `Texts` as an Arrow array over the same memory, as many rows as there are offsets for."""
+    import pyarrow as pa  # which who renders one example does without
+
+    return pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(text[: offsets[-1]]))
 
 
 def _render(name: str, config: Config, rows: Rows, first: int, last: int, offsets: Any, text: Any) -> None:

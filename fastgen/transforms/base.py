@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from functools import update_wrapper
 from typing import Any, Literal
 
+from numba.core import types
+from numba.core.errors import NumbaError
+
 from fastgen.jit import jit
 from fastgen.trace import steps_before
 
@@ -23,6 +26,9 @@ Step = tuple[int, int, int, int]
 
 UNREDUCED = 2**62
 """A modulus that nothing reaches: a result is then the value before it is reduced."""
+
+RESULT = (types.int64,) * 3
+"""What compiled code calls a `result` with."""
 
 OWN_CODES = range(1, 128)
 PLUGIN_CODES = range(128, 255)
@@ -111,6 +117,17 @@ class Record:
         if self._kernel is None:
             raise TypeError(f"transformation {self.name} has no kernel: decorate one with @{self.name}.kernel")
         return self._kernel
+
+    def compiled_result(self) -> Any:
+        """`of_operands` as a Numba dispatcher; None where there is none, or it can't be compiled to give an int64."""
+        if self.of_operands is None:
+            return None
+        compiled = jit(self.of_operands)
+        try:
+            compiled.compile(RESULT)
+        except NumbaError:
+            return None
+        return compiled if compiled.overloads[RESULT].signature.return_type == types.int64 else None
 
 
 RECORDS: dict[str, Record] = {}

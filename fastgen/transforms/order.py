@@ -138,7 +138,10 @@ def _rank_row(x, count, y, trace, i, op, k, m):
 
 @jit
 def _sort_by(x, y, trace, op, flip, mask):
-    """Sort by (x ^ flip) & mask, stable, and log each element's source position."""
+    """Sort by (x ^ flip) & mask, stable, and log each element's source position.
+
+    Both are of the vectors' type (-1: all its bits): of each other type all of this would be compiled once more.
+    """
     if x.shape[0] <= NETWORK:
         keys = np.empty(x.shape, trace.dtype)
         for i in range(x.shape[0]):
@@ -214,7 +217,7 @@ def _radix_sort(x, r, flip, mask, order, spare):
             starts[((((x[i, r] ^ flip) & mask) >> (8 * byte)) & 255) + 1] += 1
         for digit in range(256):
             starts[digit + 1] += starts[digit]
-        for i in range(length):
+        for i in range(length):  # `spare[:] = order` takes 3 s to compile: the text of its error
             spare[i] = order[i]
         for i in range(length):
             digit = (((x[spare[i], r] ^ flip) & mask) >> (8 * byte)) & 255

@@ -27,12 +27,29 @@ from fastgen.trace import steps_before, unpack
 from fastgen.transforms import RECORDS
 from fastgen.transforms.base import UNREDUCED, Role
 from fastgen.verdict.corrupt import lacks, of_y
-from fastgen.verdict.judge import compile_kernels, rules
-from fastgen.verdict.kinds import KINDS
+from fastgen.verdict.judge import as_block, compile_kernels, rules
+from fastgen.verdict.kinds import (
+    ARGUMENT,
+    COPY,
+    COUNT,
+    DISOBEYED,
+    FORCED,
+    FORMAT,
+    KINDS,
+    NO_MODULO,
+    OFF_BY_ONE,
+    OPERAND,
+    OTHER_OPERATION,
+    OTHER_TRANSFORMATION,
+    POSITION,
+    REPEATED,
+    SKIPPED,
+    SOURCE,
+    UNSTABLE,
+    WRONG_CHAIN,
+    WRONG_RESULT,
+)
 from fastgen.verdict.reference import by_value
-
-FORMAT, POSITION, SKIPPED, REPEATED, ARGUMENT, OPERAND, COPY, SOURCE, UNSTABLE, COUNT, *_rest = np.arange(1, len(KINDS))
-OFF_BY_ONE, NO_MODULO, OTHER_OPERATION, WRONG_RESULT, DISOBEYED, OTHER_TRANSFORMATION, FORCED, WRONG_CHAIN = _rest
 
 _BIT = {role: np.int64(1 << i) for i, role in enumerate(get_args(Role))}
 OF_POSITION, OF_SOURCE, OF_ELEMENT = _BIT["position"], _BIT["source"], _BIT["element"]
@@ -183,11 +200,7 @@ def corrupt_rows(
     sizes = {"vectors": (depth + 1) * stride, "steps": depth * stride * 3, "heads": depth}
     sizes |= {"vector": stride, "part": 3 * stride}
     space = {name: np.zeros(sizes[kind], np.int64) for name, kind in SPACE.items()}
-    block = np.zeros(1, BLOCK)
-    for name, number in numbers.items():
-        block[name] = number
-    for name, array in {**tables, **space}.items():
-        block[name] = array.__array_interface__["data"][0]
+    block = as_block(BLOCK, numbers, {**tables, **space})
     offsets, trace_offsets = rows.offsets[first : last + 1], rows.trace_offsets[first : last + 1]
     x = rows.x[offsets[0] : offsets[-1]].astype(np.int64)
     steps = np.stack(unpack(rows.trace[trace_offsets[0] : trace_offsets[-1]])[1:], axis=1).astype(np.int64)

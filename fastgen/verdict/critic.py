@@ -92,7 +92,7 @@ def _columns(rows: Rows, config: Config, start: int, first: int, last: int) -> d
     """The columns for rows first..last-1; that of the labels, if the config asks for it."""
     drawn = corrupt_rows(config, rows, start, first, last, (FIRST, TURNS, PLACES), most_text(config))
     if drawn:
-        texts, found = _strings(*drawn[0]), drawn[1]
+        texts, found = render.strings(*drawn[0]), drawn[1]
     else:
         texts, found = _drawn(config, rows, start, first, last)
     kinds, depth, step = found.T
@@ -103,14 +103,10 @@ def _columns(rows: Rows, config: Config, start: int, first: int, last: int) -> d
         "error_step": pa.array(step.astype(np.uint16)),
     }
     if "step_labels" in config.columns:
-        verdicts = verify(_strings(*render.prompts(config, rows, first, last)), texts, config)
+        verdicts = verify(render.strings(*render.prompts(config, rows, first, last)), texts, config)
         labels = pa.array(verdicts.offsets.astype(np.int32)), pa.array(verdicts.steps["kind"])
         columns["step_labels"] = pa.ListArray.from_arrays(*labels)
     return columns
-
-
-def _strings(offsets: np.ndarray[Any, Any], text: np.ndarray[Any, Any]) -> pa.Array:
-    return pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(text[: offsets[-1]]))
 
 
 def _drawn(config: Config, rows: Rows, start: int, first: int, last: int) -> tuple[pa.Array, np.ndarray[Any, Any]]:

@@ -10,12 +10,12 @@ compile and more time to call than to run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import from_dtype, types
-from numba.core.errors import NumbaError
 
 from fastgen.engine import dtypes
 from fastgen.jit import address, call, call_for, jit
@@ -26,8 +26,26 @@ from fastgen.text.grammar import FIELDS
 from fastgen.text.parse import FEW_STEPS, MANY_STEPS, MISSING, PROMPT, RANGE, TRUNCATED
 from fastgen.trace import LARGEST, NARROW
 from fastgen.transforms import RECORDS
-from fastgen.transforms.base import UNREDUCED, split_head
-from fastgen.verdict.kinds import AFTER, KINDS, WHOSE
+from fastgen.transforms.base import RESULT, UNREDUCED, split_head
+from fastgen.verdict.kinds import (
+    AFTER,
+    COPY,
+    DISOBEYED,
+    FORCED,
+    FORMAT,
+    KINDS,
+    NO_MODULO,
+    OFF_BY_ONE,
+    OTHER_OPERATION,
+    OTHER_TRANSFORMATION,
+    REPEATED,
+    SKIPPED,
+    SOURCE,
+    UNSTABLE,
+    WHOSE,
+    WRONG_CHAIN,
+    WRONG_RESULT,
+)
 from fastgen.verdict.reference import OPERAND, by_value, computes
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -42,8 +60,6 @@ TILE = 256
 TILE_ELEMENTS = 65_536
 """Elements of their states: those of the longest vector there is, alone, or of 256 with 256 elements."""
 
-FORMAT, _, SKIPPED, REPEATED, _, _, COPY, SOURCE, UNSTABLE, _, *_rest = np.arange(1, len(KINDS))
-OFF_BY_ONE, NO_MODULO, OTHER_OPERATION, WRONG_RESULT, DISOBEYED, OTHER_TRANSFORMATION, FORCED, WRONG_CHAIN = _rest
 _, PROPAGATED, RESTORED, NEW_ERROR = np.arange(len(AFTER))
 NONE, INTENDED, _, EXPLAINS, ILLEGAL = np.arange(len(WHOSE))
 
@@ -151,7 +167,8 @@ def rules(config: Config) -> Rules:
         arrays["wrong_operand"][op] = [
             KINDS.index(OPERAND.get(role) or ("source" if by_value(record) else "position")) for role in roles
         ]
-        arrays["result"][op] = _compiled(record.of_operands) if record.of_operands else 0
+        result = record.compiled_result()
+        arrays["result"][op] = 0 if result is None else address(result, RESULT)
     arrays["number"][arrays["head_op"], arrays["head_argument"] + 1] = np.arange(len(heads))
     numbers = {
         "k": config.k,
@@ -169,16 +186,6 @@ def rules(config: Config) -> Rules:
     }
     kinds = [types.Array(from_dtype(dtype), 2, "C") for dtype in (vector, vector, code)]
     return Rules(numbers, arrays, (*kinds, *[types.int64] * 3))
-
-
-def _compiled(result: Any) -> int:
-    """Where the machine code of a record's `result` is; 0 where it can't be compiled to one that gives an integer."""
-    function, signature = jit(result), (types.int64,) * 3
-    try:
-        place = address(function, signature)
-    except NumbaError:
-        return 0
-    return place if function.overloads[signature].signature.return_type == types.int64 else 0
 
 
 def _tree(config: Config) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -238,7 +245,7 @@ def judge(
     texts = {name: np.ascontiguousarray(array, narrow.get(name, np.int64)) for name, array in texts.items()}
     compile_kernels(known, texts["op"])
     compile_kernels(known, texts["chain_op"])
-    space = {
+    space: Arrays = {
         "state": np.empty(elements, np.int32),  # what the text has reached
         "fresh": np.empty(elements, np.int32),  # the state behind the present transformation, where a step is wrong
         "true": np.empty(elements, np.int32),  # what the text's chain gives, where that is another vector
@@ -255,17 +262,19 @@ def judge(
         "gap": np.full((count, 2), MISSING, np.int64),
         "clean": np.zeros(texts["op"].size, np.uint8),
     }
-    block = np.zeros(1, BLOCK)
-    for name, number in known.numbers.items():
-        block[name] = number
-    for name in ROWS:
-        block[f"row_{name}"] = rows[name].__array_interface__["data"][0]
-    for name in STEPS:
-        block[f"step_{name}"] = steps[name].__array_interface__["data"][0]
-    for name, array in {**known.tables, **texts, **space}.items():
-        block[name] = array.__array_interface__["data"][0]
-    _judge(block, count)
+    said = {**{f"row_{name}": rows[name] for name in ROWS}, **{f"step_{name}": steps[name] for name in STEPS}}
+    _judge(as_block(BLOCK, known.numbers, {**known.tables, **texts, **said, **space}), count)
     return np.flatnonzero(space["status"] == PLAIN)
+
+
+def as_block(kind: np.dtype[Any], numbers: Mapping[str, int], arrays: Arrays) -> np.ndarray[Any, Any]:
+    """One record of numbers and of the addresses of arrays, which must outlive it."""
+    block = np.zeros(1, kind)
+    for name, number in numbers.items():
+        block[name] = number
+    for name, array in arrays.items():
+        block[name] = array.__array_interface__["data"][0]
+    return block
 
 
 @jit

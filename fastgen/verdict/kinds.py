@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 
 class Kind(NamedTuple):
     """A kind of error."""
@@ -40,6 +42,10 @@ RECORD_OF_KINDS = (
 
 KINDS = ("", *(kind.name for kind in RECORD_OF_KINDS))
 """Kinds of errors; the place is the code. The first is none."""
+
+FORMAT, POSITION, SKIPPED, REPEATED, ARGUMENT, OPERAND, COPY, SOURCE, UNSTABLE, COUNT, *_rest = np.arange(1, len(KINDS))
+OFF_BY_ONE, NO_MODULO, OTHER_OPERATION, WRONG_RESULT, DISOBEYED, OTHER_TRANSFORMATION, FORCED, WRONG_CHAIN = _rest
+"""Their codes for compiled code: of an int it would compile what is called with it once more, for each."""
 
 CLASSES = tuple(dict.fromkeys(kind.group for kind in RECORD_OF_KINDS))
 """What the kinds are grouped by. `operand` is control or retrieval."""
